@@ -1,0 +1,28 @@
+"Packaging: every fact comes from settings.ini."
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import setup
+
+here = Path(__file__).parent
+ini = ConfigParser()
+ini.read(here/'settings.ini', encoding='utf-8')
+cfg = ini['DEFAULT']
+
+setup(
+    version=cfg['version'],
+    description=cfg['description'],
+    long_description=(here/'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    url=f"https://github.com/{cfg['user']}/{cfg['repo']}",
+    license=cfg['license'],
+    keywords=['convolutional networks', 'deep learning', 'course', 'fastai', 'pytorch'],
+    classifiers=['Programming Language :: Python :: 3', 'Intended Audience :: Education'],
+    python_requires=f">={cfg['min_python']}",
+    packages=[cfg['lib_path']],
+    package_data={cfg['lib_path']: ['static/*']},
+    install_requires=cfg['requirements'].split(),
+    extras_require={'dev': cfg['dev_requirements'].split()},
+    entry_points={'console_scripts': cfg['console_scripts'].split(),
+                  'nbdev': [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"]},
+)
