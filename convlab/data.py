@@ -181,11 +181,8 @@ def _write_cache(cache, x, y, mark):
         with suppress(OSError): tmp.unlink(missing_ok=True)
 
 # %% ../nbs/00_data.ipynb #a3d17974
-def load_mnist(
-    path:Path, # a folder that `mnist_path` returned
-) -> tuple: # x_train uint8 `[N,28,28]`, y_train int64 `[N]`, x_valid, y_valid
-    "All digits as tensors, 0 to 255, with their labels; decoded once and kept in `path` as `arrays.npz`."
-    path = Path(path)
+def _digits(path):
+    "Paths of the training and of the validation digits in `path`, then the arrays of both together."
     train,valid = [digit_files(path/part) for part in _parts[_name(path)]]
     if not (train and valid): raise FileNotFoundError(f"path must hold PNG files in both parts; got {str(path)!r}")
     files = train+valid
@@ -194,11 +191,18 @@ def load_mnist(
     if arrays is None:
         arrays = np.stack([np.asarray(Image.open(f)) for f in files]), np.array([int(f.parent.name) for f in files])
         _write_cache(cache, *arrays, mark)
-    x,y = map(torch.from_numpy, arrays)
+    return train, valid, *map(torch.from_numpy, arrays)
+
+# %% ../nbs/00_data.ipynb #3bfbd945
+def load_mnist(
+    path:Path, # a folder that `mnist_path` returned
+) -> tuple: # x_train uint8 `[N,28,28]`, y_train int64 `[N]`, x_valid, y_valid
+    "All digits as tensors, 0 to 255, with their labels; decoded once and kept in `path` as `arrays.npz`."
+    train,_,x,y = _digits(Path(path))
     n = len(train)
     return x[:n], y[:n], x[n:], y[n:]
 
-# %% ../nbs/00_data.ipynb #ecc26304
+# %% ../nbs/00_data.ipynb #70d43cb3
 class ArrayDL(TfmdDL):
     "A `TfmdDL` that takes each batch whole out of `dataset.arrays`, images `[N,H,W]` and targets `[N]`, if the dataset has them."
     def create_batches(self, samps):
@@ -209,7 +213,7 @@ class ArrayDL(TfmdDL):
 
     def _take(self, x, y, idxs): return TensorImageBW(x[idxs].unsqueeze(1)), TensorCategory(y[idxs])
 
-# %% ../nbs/00_data.ipynb #771e399d
+# %% ../nbs/00_data.ipynb #64461df8
 def _stats(x):
     "Mean and standard deviation of the pixels of `x`, uint8 `[N,H,W]`, on the scale 0 to 1."
     hist = torch.bincount(x.flatten(), minlength=256).double()
@@ -217,7 +221,25 @@ def _stats(x):
     mean = (p*v).sum()
     return [mean.item()], [(p*(v-mean)**2).sum().sqrt().item()]
 
-# %% ../nbs/00_data.ipynb #64461df8
+# %% ../nbs/00_data.ipynb #18e4a750
+def _block(path, normalize, **kwargs):
+    "The chapter's `DataBlock`, for the digits that the folder `path` holds."
+    vocab = sorted(o.name for o in (path/_parts[_name(path)][0]).iterdir() if o.is_dir())
+    return DataBlock((ImageBlock(cls=PILImageBW), CategoryBlock(vocab)), get_y=parent_label, batch_tfms=normalize, **kwargs)
+
+# %% ../nbs/00_data.ipynb #9881e953
+def _array_dls(path, bs, normalize):
+    "`DataLoaders` that index whole batches out of arrays."
+    train,valid,x,y = _digits(path)
+    n = len(train)
+    norm = [Normalize.from_stats(*_stats(x[:n]))] if normalize else None
+    block = _block(path, norm, splitter=IndexSplitter(range(n, len(x))))
+    dls = block.dataloaders(train+valid, bs=bs, dl_type=ArrayDL, num_workers=0)
+    y = torch.searchsorted(tensor([int(o) for o in dls.vocab]), y) # place in the vocabulary
+    dls.train_ds.arrays,dls.valid_ds.arrays = (x[:n], y[:n]),(x[n:], y[n:])
+    return dls
+
+# %% ../nbs/00_data.ipynb #198101da
 def get_dls(
     bs:int=64, # digits a batch
     path:Path=None, # a folder that `mnist_path` returned; by default all ten digits
@@ -227,15 +249,7 @@ def get_dls(
     "fastai `DataLoaders` for MNIST."
     if not isinstance(bs, int) or bs < 1: raise ValueError(f"bs must be a positive integer; got {bs!r}")
     path = Path(path or mnist_path())
-    parts = _parts[_name(path)]
-    vocab = sorted(o.name for o in (path/parts[0]).iterdir() if o.is_dir())
-    def dataloaders(norm, **kwargs):
-        block = DataBlock((ImageBlock(cls=PILImageBW), CategoryBlock(vocab)), get_items=digit_files, batch_tfms=norm,
-                          splitter=GrandparentSplitter(*parts), get_y=parent_label)
-        return block.dataloaders(path, bs=bs, **kwargs)
-    if not in_memory: return dataloaders([Normalize()] if normalize else None)
-    xt,yt,xv,yv = load_mnist(path)
-    dls = dataloaders([Normalize.from_stats(*_stats(xt))] if normalize else None, dl_type=ArrayDL, num_workers=0)
-    digits = tensor([int(o) for o in vocab])
-    dls.train_ds.arrays,dls.valid_ds.arrays = (xt, torch.searchsorted(digits, yt)),(xv, torch.searchsorted(digits, yv))
-    return dls
+    if in_memory: return _array_dls(path, bs, normalize)
+    block = _block(path, [Normalize()] if normalize else None, get_items=digit_files,
+                   splitter=GrandparentSplitter(*_parts[_name(path)]))
+    return block.dataloaders(path, bs=bs)
