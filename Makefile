@@ -1,0 +1,47 @@
+# `make lab` opens the course, `make test` proves it. Both set up .venv first if that is not done.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+# Notebooks are tested side by side, one a core: a second thread each would only make them wait for one another
+ONE_THREAD := OMP_NUM_THREADS=1
+ROOT_USER  := $(filter 0,$(shell id -u 2>/dev/null))
+
+.PHONY: help env lab test check notebooks-test badges notebooks export bench clean
+help:
+	@echo "make lab        open the course in JupyterLab"
+	@echo "make test       run every notebook and every test"
+	@echo "make export     write the library from the notebooks"
+	@echo "make notebooks  run the notebooks in a Jupyter kernel and save them (NB=03_first_cnn for one)"
+	@echo "make badges     after changing settings.ini or nbs/index.ipynb: rewrite badges, links and README.md"
+	@echo "make bench      time things side by side"
+	@echo "make clean      remove the environment"
+
+env:
+	@$(PYTHON) tools/env.py $(VENV)
+
+lab: env
+	$(BIN)/jupyter lab --ip=127.0.0.1 $(if $(ROOT_USER),--allow-root) nbs/index.ipynb
+
+test: check notebooks-test
+	$(BIN)/python -m pytest tests
+
+check: env
+	$(BIN)/python tools/check.py
+
+notebooks-test: check
+	$(ONE_THREAD) $(BIN)/nbdev-test --timing --do-print
+
+badges: env
+	$(BIN)/python tools/facts.py
+
+notebooks: env
+	$(BIN)/python tools/notebooks.py $(NB)
+
+export: env
+	$(BIN)/nbdev-export
+
+bench: env
+	for f in bench/*.py; do $(BIN)/python $$f || exit 1; done
+
+clean:
+	rm -rf $(VENV)

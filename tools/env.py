@@ -1,0 +1,53 @@
+"""Make the environment .venv and install the course into it, unless that is done already.
+
+Runs on any Python 3 with nothing installed, so that it can say what is missing in one line.
+"""
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+
+root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def setting(key):
+    "The value of `key` in settings.ini."
+    with open(os.path.join(root, 'settings.ini'), encoding='utf-8') as f:
+        return next(line.split('=', 1)[1].strip() for line in f if line.split('=')[0].strip() == key)
+
+
+def stop(why):
+    sys.stderr.write('convlab: %s\n' % why)
+    sys.exit(1)
+
+
+def check():
+    "Stop with one line if this Python cannot make an environment."
+    least = setting('min_python')
+    if sys.version_info < tuple(int(n) for n in least.split('.')):
+        stop('this is Python %d.%d; install Python %s or newer, then `make PYTHON=python%s ...`' % (sys.version_info[:2] + (least, least)))
+    try:
+        import ensurepip, venv  # noqa: F401
+    except ImportError:
+        stop('Python came without venv: install it (Debian, Ubuntu: `apt install python3-venv`)')
+    if not shutil.which('git'): stop('git is missing: install it (https://git-scm.com)')
+
+
+def main(venv):
+    check()
+    python = os.path.join(venv, *(('Scripts', 'python.exe') if os.name == 'nt' else ('bin', 'python')))
+    stamp = os.path.join(venv, 'installed')
+    facts = ''.join(open(os.path.join(root, f), encoding='utf-8').read()
+                    for f in ('settings.ini', 'constraints.txt', 'setup.py', 'pyproject.toml'))
+    now = hashlib.sha256(facts.encode()).hexdigest()
+    if os.path.exists(stamp) and os.path.exists(python) and open(stamp).read() == now: return
+    print('Setting up %s: this downloads PyTorch and Jupyter, once.' % os.path.relpath(venv), flush=True)
+    if not os.path.exists(python): subprocess.check_call([sys.executable, '-m', 'venv', venv])
+    done = subprocess.call([python, '-m', 'pip', 'install', '--disable-pip-version-check', '-c', os.path.join(root, 'constraints.txt'),
+                            '-e', root + '[dev]'])
+    if done: stop('the packages could not be installed; the lines above say why. `make clean` and the same command start afresh')
+    with open(stamp, 'w') as f: f.write(now)
+
+
+if __name__ == '__main__': main(os.path.abspath(sys.argv[1]))

@@ -1,0 +1,108 @@
+"Rewrite every copy of a fact that settings.ini or nbs/index.ipynb holds: Colab badges, set-up cells, version, README.md."
+import argparse
+import json
+import re
+import sys
+from base64 import b64decode
+from configparser import ConfigParser
+from pathlib import Path
+
+root = Path(__file__).resolve().parent.parent
+badge_img = 'https://colab.research.google.com/assets/colab-badge.svg'
+badge_re = re.compile(r'\[!\[Open In Colab\]\([^)]*\)\]\([^)]*/([\w.]+\.ipynb)\)')
+repo_re = re.compile(r'https://github\.com/[\w.-]+/[\w.-]+(?=/(?:blob|tree|issues|actions)\b|\.git\b)')
+setup_mark = '# Set up: on Colab, and only there'
+
+
+def facts(root: Path) -> dict:
+    "What settings.ini in `root` says, and the addresses that follow from it."
+    ini = ConfigParser()
+    ini.read(root/'settings.ini', encoding='utf-8')
+    f = dict(ini['DEFAULT'])
+    f['repo_url'] = f"https://github.com/{f['user']}/{f['repo']}"
+    f['colab_url'] = f"https://colab.research.google.com/github/{f['user']}/{f['repo']}/blob/{f['branch']}/nbs"
+    return f
+
+
+def links(text: str, f: dict) -> str:
+    "`text` with its Colab badges and its links into the repository as `f` has them."
+    text = badge_re.sub(lambda m: f"[![Open In Colab]({badge_img})]({f['colab_url']}/{m[1]})", text)
+    return repo_re.sub(f['repo_url'], text)
+
+
+def setup_cell(f: dict) -> str:
+    "The cell that every notebook starts with: on Colab it installs the course and keeps the packages that Colab came with."
+    return f"""{setup_mark}, this installs the course.
+from importlib import metadata, util
+if util.find_spec('google') and util.find_spec('google.colab'):
+    if not util.find_spec('{f['lib_path']}'):
+        keep = ' '.join(f'{{p}}=={{metadata.version(p)}}' for p in ('torch', 'torchvision', 'numpy', 'pandas'))
+        !pip install -q {{keep}} "{f['name']} @ git+{f['repo_url']}@{f['branch']}"
+    import torch
+    if not torch.cuda.is_available(): print('No GPU: all of it runs, but Runtime > Change runtime type > T4 GPU is faster.')
+from {f['lib_path']}.all import *"""
+
+
+def notebook(text: str, f: dict) -> str:
+    "The notebook `text`, JSON as nbdev writes it, with badges, links and set-up cell as `f` has them."
+    nb = json.loads(text)
+    for cell in nb['cells']:
+        src = ''.join(cell['source'])
+        if cell['cell_type'] == 'markdown': src = links(src, f)
+        elif src.startswith(setup_mark): src = setup_cell(f)
+        cell['source'] = src.splitlines(True)
+    return json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n'
+
+
+def readme(index: str) -> tuple[str, dict]:  # Markdown, and the pictures it shows as `{path: bytes}`
+    "README.md made from the notebook `index`: its text, the code that is not hidden, and what the code printed or drew."
+    text, pictures = [], {}
+    for cell in json.loads(index)['cells']:
+        src = ''.join(cell['source'])
+        if cell['cell_type'] == 'markdown':
+            text.append(re.sub(r'\]\((\w+\.ipynb)\)', r'](nbs/\1)', src))
+            continue
+        if src.startswith(setup_mark): continue
+        alt = re.search(r'^#\| fig-alt: (.*)$', src, re.M)
+        code = re.sub(r'^#\|.*\n', '', src, flags=re.M)
+        if '#| echo: false' not in src: text.append(f'```python\n{code}\n```')
+        for out in cell['outputs']:
+            png = out.get('data', {}).get('image/png')
+            if png:
+                name = f'nbs/images/index-{len(pictures)}.png'
+                pictures[name] = b64decode(png)
+                text.append(f"![{alt[1].strip() if alt else ''}]({name})")
+            elif out['output_type'] == 'stream': text.append(f"```text\n{''.join(out['text']).rstrip()}\n```")
+    return '<!-- Made from nbs/index.ipynb by `make badges`: edit that. -->\n\n' + '\n\n'.join(text) + '\n', pictures
+
+
+def expected(root: Path) -> dict:  # `{path: bytes}`
+    "Every file in `root` that holds a copy, as it should be."
+    f = facts(root)
+    files = {p: notebook(p.read_text(encoding='utf-8'), f) for p in sorted((root/'nbs').glob('[!_.]*.ipynb'))}
+    init = root/f['lib_path']/'__init__.py'
+    files[init] = re.sub(r'__version__ = .*', f'__version__ = "{f["version"]}"', init.read_text(encoding='utf-8'))
+    files[root/'CONTRIBUTING.md'] = links((root/'CONTRIBUTING.md').read_text(encoding='utf-8'), f)
+    files[root/'README.md'], pictures = readme(files[root/'nbs'/'index.ipynb'])
+    return {p: t.encode() for p, t in files.items()} | {root/n: b for n, b in pictures.items()}
+
+
+def differing(root: Path) -> dict:
+    "The part of `expected` that is not so yet. Line ends do not count."
+    def same(p, b): return p.exists() and p.read_bytes().replace(b'\r\n', b'\n') == b.replace(b'\r\n', b'\n')
+    return {p: b for p, b in expected(root).items() if not same(p, b)}
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument('--check', action='store_true', help='change nothing; fail if a copy disagrees')
+    check = ap.parse_args().check
+    for path, new in (differing(root)).items():
+        print(f"{path.relative_to(root)} {'disagrees: run `make badges`' if check else 'rewritten'}")
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(new)
+    sys.exit(bool(check and differing(root)))
+
+
+if __name__ == '__main__': main()
