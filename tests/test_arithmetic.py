@@ -1,0 +1,267 @@
+"Arithmetic on networks that a learner need not read: many models, against other tools, and what can go wrong."
+import gc
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from convlab import compat  # makes torchvision importable  # noqa: F401
+from convlab.arithmetic import arithmetic, node_field, totals, trace_model, untouched
+
+from torchvision import models
+import torchinfo
+
+NETS = dict(resnet18=224, mobilenet_v2=224, mobilenet_v3_small=224, efficientnet_b0=224, densenet121=224, vgg11=224, alexnet=224,
+            convnext_tiny=224, googlenet=224, inception_v3=299, shufflenet_v2_x1_0=224, squeezenet1_1=224)
+
+
+def build(name, **kw):
+    if name in ('googlenet', 'inception_v3'): kw['init_weights'] = False
+    with torch.device('meta'): return models.get_model(name, weights=None, **kw)
+
+
+def leaf_calls(model, size):
+    "Name and output shape of every call of a layer without layers, as forward hooks see them."
+    rows, hooks = [], []
+    for name, m in model.named_modules():
+        if not any(True for _ in m.children()):
+            hooks.append(m.register_forward_hook(lambda m, i, o, n=name: rows.append((n, tuple(o.shape[1:])))))
+    with torch.no_grad(): model.eval()(torch.empty(1, *size, device='meta'))
+    for h in hooks: h.remove()
+    return rows
+
+
+def is_module(t): return t[0].isupper()  # functions have small letters
+
+
+@pytest.mark.parametrize('name', NETS)
+def test_shapes_agree_with_forward_hooks(name):
+    model, size = build(name), (3, NETS[name], NETS[name])
+    df = arithmetic(model, size)
+    df = df[df.type.map(is_module)]
+    assert list(zip(df.name, df['output shape'])) == leaf_calls(model, size)
+
+
+@pytest.mark.parametrize('name', NETS)
+def test_agrees_with_torchinfo(name):
+    """torchinfo adds up, for convolutions, (weights + bias) times output positions; for other layers just their parameters, however
+    many positions there are. Ours are the products. So, layer by layer, theirs = ours + biases for convolutions and for linear
+    layers at one position; what is left is parameters of norms, and linear layers at many positions (ConvNeXt)."""
+    model, size = build(name).eval(), (3, NETS[name], NETS[name])
+    info = torchinfo.summary(model, input_size=(1, *size), device='meta', verbose=0)
+    df = arithmetic(model, size)
+    tot = totals(df)
+    assert tot['params'] == sum(p.numel() for p in model.parameters())
+    # torchinfo sees parameters of layers only: not those that a block owns itself, such as ConvNeXt's layer scale
+    assert int(df.params[df.type.map(is_module)].sum()) == info.total_params - tot['unused'] - own_params(model)
+    expected = theirs = 0
+    layers = dict(model.named_modules())
+    for layer in info.summary_list:
+        if layer.is_leaf_layer: theirs += layer.macs
+    for r in df[df.type.map(is_module)].itertuples():
+        m, shape = layers[r.name], r._3
+        bias = getattr(m, 'bias', None)
+        if isinstance(m, nn.Conv2d): expected += r.multiplications + (math.prod(shape) if bias is not None else 0)
+        elif isinstance(m, nn.Linear):
+            positions = math.prod(shape[:-1])
+            expected += r.multiplications//positions + (m.out_features if bias is not None else 0)
+        else: expected += sum(p.numel() for p in m.parameters())
+    assert theirs == expected
+    assert info.total_mult_adds == expected
+
+
+def own_params(model):
+    return sum(p.numel() for m in model.modules() if any(True for _ in m.children()) for p in m.parameters(recurse=False))
+
+
+@pytest.mark.parametrize('name', [*NETS, 'resnet50', 'vit_b_32', 'swin_t', 'mnasnet0_5', 'resnext50_32x4d', 'efficientnet_v2_s'])
+def test_agrees_with_what_torchvision_publishes(name):
+    meta = list(models.get_model_weights(name))[0].meta
+    size = NETS.get(name) or {'efficientnet_v2_s': 384}.get(name, 224)
+    tot = totals(arithmetic(build(name), (3, size, size)))
+    aside = tot['unused'] if name == 'googlenet' else 0  # published without the heads that only help in training
+    assert tot['params'] - aside == meta['num_params']
+    assert tot['multiplications']/1e9 == pytest.approx(meta['_ops'], abs=6e-4)
+
+
+def test_resnet50_within_one_second():
+    import time
+    model = models.resnet50(weights=None)
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        arithmetic(model, (3, 224, 224))
+        times.append(time.process_time()-start)
+    assert min(times) < 1
+
+
+@pytest.mark.parametrize('layer,size,mults,field,jump', [
+    (nn.Conv1d(2, 4, 5, stride=2), (2, 21), 9*4*2*5, 5, 2),
+    (nn.Conv1d(4, 4, 3, dilation=3, groups=2), (4, 21), 15*4*2*3, 7, 1),
+    (nn.Conv2d(3, 6, (3, 5), stride=(2, 1), padding=(1, 2)), (3, 9, 10), 5*10*6*3*15, (3, 5), (2, 1)),
+    (nn.Conv2d(4, 8, 3, padding='same', dilation=2), (4, 9, 9), 81*8*4*9, 5, 1),
+    pytest.param(nn.Conv2d(4, 8, 4, padding='same'), (4, 9, 9), 81*8*4*16, 4, 1,
+                 marks=pytest.mark.filterwarnings('ignore:Using padding')),
+    (nn.Conv2d(4, 4, 3, padding=1, padding_mode='reflect'), (4, 9, 9), 81*4*4*9, None, 1),
+    (nn.Conv3d(1, 2, (1, 3, 3), stride=(1, 2, 2)), (1, 4, 9, 9), 4*4*4*2*9, (1, 3, 3), (1, 2, 2)),
+    (nn.ConvTranspose2d(3, 5, 2, stride=2), (3, 4, 4), 16*3*5*4, 1, 0.5),
+    (nn.ConvTranspose1d(2, 2, 4, stride=2, padding=1), (2, 8), 8*2*2*4, 2, 0.5),
+    (nn.MaxPool2d(3, 2, ceil_mode=True), (2, 8, 8), 0, 3, 2),
+    (nn.MaxPool1d(2), (2, 8), 0, 2, 2),
+    (nn.AvgPool3d(2), (2, 4, 4, 4), 0, 2, 2),
+    (nn.AdaptiveAvgPool2d(4), (2, 8, 8), 0, 2, 2),
+    (nn.AdaptiveMaxPool2d(1), (2, 8, 8), 0, 'whole image', None),
+    (nn.BatchNorm2d(2), (2, 8, 8), 0, 1, 1),
+    (nn.InstanceNorm2d(2), (2, 8, 8), 0, 'whole image', 1),
+    (nn.GroupNorm(1, 2), (2, 8, 8), 0, 'whole image', 1),
+    (nn.Upsample(scale_factor=2), (2, 4, 4), 0, 1, 0.5),
+    (nn.Upsample(scale_factor=2, mode='bilinear'), (2, 4, 4), 0, 2, 0.5),
+    (nn.PixelShuffle(2), (4, 4, 4), 0, 1, 0.5),
+    (nn.PixelUnshuffle(2), (1, 8, 8), 0, 2, 2),
+    (nn.ZeroPad2d((1, 2, 3, 4)), (1, 8, 8), 0, 1, 1),
+    (nn.Linear(7, 5), (7,), 35, None, None),
+    (nn.Sequential(nn.Flatten(), nn.Linear(32, 5)), (2, 4, 4), 160, 'whole image', None),
+])
+def test_one_layer(layer, size, mults, field, jump):
+    df = arithmetic(layer, size)
+    assert df.multiplications.sum() == mults
+    assert df.params.sum() == sum(p.numel() for p in layer.parameters())
+    if field is not None: assert df['receptive field'].iloc[-1] == field
+    assert df.jump.iloc[-1] == jump
+    with torch.no_grad(): assert df['output shape'].iloc[-1] == layer.eval()(torch.zeros(1, *size)).shape[1:]
+
+
+class Reused(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x): return torch.cat([self.conv(self.conv(x)), F.avg_pool2d(x, 3, 1, 1)], 1)
+
+
+def test_reused_layers_branches_and_functions():
+    df = arithmetic(Reused(), (4, 8, 8))
+    assert df.type.tolist() == ['Conv2d', 'Conv2d', 'avg_pool2d', 'cat']
+    assert df.params.tolist() == [148, 0, 0, 0]
+    assert df.multiplications.tolist() == [64*16*9]*2 + [0, 0]
+    assert df['receptive field'].tolist() == [3, 5, 3, 5]  # the union of the two branches
+    assert df['output shape'].tolist()[-1] == (8, 8, 8)
+
+
+class Own(nn.Module):
+    "Parameters without a layer, and a layer whose weight is computed."
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 2, 3))
+        self.scale = nn.Parameter(torch.ones(2, 1, 1))
+        self.aside = nn.Linear(3, 3)
+
+    def forward(self, x): return self.conv(x)*self.scale
+
+
+def test_parameters_are_counted_once_wherever_they_are():
+    model = Own()
+    df = arithmetic(model, (2, 5, 5))
+    assert totals(df) == dict(params=sum(p.numel() for p in model.parameters()), unused=12, multiplications=9*2*2*9)
+
+
+class NeedsNumbers(nn.Module):
+    "Looks at the values, adds noise, counts its calls, has a buffer that it changes: all that may go wrong."
+    def __init__(self, fail=False):
+        super().__init__()
+        self.conv, self.bn, self.drop, self.fail, self.calls = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(), fail, 0
+        self.register_buffer('seen', torch.zeros(1))
+
+    def forward(self, x):
+        self.calls += 1
+        self.seen += 1
+        self.last = x
+        self.bn.running_mean.add_(1)
+        x = self.drop(self.bn(self.conv(x))) + torch.rand(1)
+        if self.fail: raise RuntimeError('no luck')
+        return x if x.sum().item() > 1e9 else x*2
+
+
+def state(m):
+    return [(n, p.device, p.clone()) for n, p in m.named_parameters()] + [(n, b.device, b.clone()) for n, b in m.named_buffers()]
+
+
+@pytest.mark.parametrize('fail', [False, True])
+@pytest.mark.parametrize('train', [False, True])
+def test_the_model_is_left_as_it_was(fail, train):
+    model, heard = NeedsNumbers(fail).train(train), []
+    model.bn.eval()
+    model.conv.register_forward_hook(lambda m, i, o: heard.append(o))
+    before, rng, keys = state(model), torch.get_rng_state(), [set(m.__dict__) for m in model.modules()]
+    if fail:
+        with pytest.raises(ValueError, match='NeedsNumbers fails on input_size=.*no luck'): arithmetic(model, (1, 6, 6))
+    else: assert totals(arithmetic(model, (1, 6, 6)))['multiplications'] == 16*2*9
+    assert torch.equal(torch.get_rng_state(), rng)
+    assert all(a[:2] == b[:2] and torch.equal(a[2], b[2]) for a, b in zip(before, state(model)))
+    assert (model.training, model.conv.training, model.bn.training) == (train, train, False)
+    assert [set(m.__dict__) for m in model.modules()] == keys
+    assert (model.calls, heard, len(model.conv._forward_hooks)) == (0, [], 1)
+    assert not torch.nn.modules.module._global_forward_hooks and not torch.nn.modules.module._global_forward_pre_hooks
+    assert all(p.requires_grad and p.grad is None for p in model.parameters())
+
+
+def test_untouched_when_interrupted():
+    model = nn.BatchNorm2d(2)
+    with pytest.raises(KeyboardInterrupt), untouched(model):
+        model.running_var.zero_()
+        raise KeyboardInterrupt
+    assert model.training and torch.equal(model.running_var, torch.ones(2))
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
+def test_other_dtypes(dtype):
+    assert arithmetic(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()).to(dtype), (1, 5, 5)).multiplications.sum() == 162
+
+
+def test_nothing_is_kept():
+    "A table does not keep the model alive."
+    import weakref
+    model = nn.Conv2d(1, 2, 3)
+    ref = weakref.ref(model)
+    df = arithmetic(model, (1, 5, 5))
+    del model
+    gc.collect()
+    assert ref() is None and len(df) == 1
+
+
+@pytest.mark.parametrize('model,size,error,text', [
+    ('resnet', (3, 8, 8), TypeError, 'model must be an nn.Module; got str'),
+    (nn.Conv2d(1, 1, 3), 28, TypeError, r'input_size must be a tuple of ints .* got 28'),
+    (nn.Conv2d(1, 1, 3), (), TypeError, 'input_size must be a tuple'),
+    (nn.Conv2d(1, 1, 3), (1, 2.5, 3), TypeError, 'input_size must be a tuple'),
+    (nn.Conv2d(1, 1, 3), (1, True, 3), TypeError, 'input_size must be a tuple'),
+    (nn.Conv2d(1, 1, 3), (1, 0, 5), ValueError, r'input_size must be positive; got \(1, 0, 5\)'),
+    (nn.Conv2d(3, 1, 3), (1, 8, 8), ValueError, r'Conv2d fails on input_size=\(1, 8, 8\).*expected input.* to have 3 channels'),
+    (nn.Conv2d(1, 1, 3), (1, 2, 2), ValueError, r'fails on input_size=\(1, 2, 2\).*Kernel size'),
+    (nn.Linear(10, 2), (9,), ValueError, r'Linear fails on input_size=\(9,\)'),
+    (nn.LazyConv2d(1, 3), (1, 8, 8), ValueError, 'lazy'),
+])
+def test_bad_input(model, size, error, text):
+    with pytest.raises(error, match=text): arithmetic(model, size)
+
+
+def test_fields_of_a_flattened_map():
+    "Places are followed through reshaping: tokens keep the field of their patch."
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patch, self.mlp = nn.Conv2d(3, 8, 4, stride=4), nn.Linear(8, 8)
+
+        def forward(self, x): return self.mlp(self.patch(x).flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, (4, 4))
+    t = trace_model(Tokens(), (3, 16, 16))
+    first, last = node_field(t.out, 0)
+    assert first.tolist() == [0, 4, 8, 12] and last.tolist() == [3, 7, 11, 15]
+
+
+def test_no_fastai_is_imported():
+    import subprocess
+    import sys
+    code = "import sys, convlab.arithmetic; print([m for m in ('fastai','pandas','matplotlib','torchvision') if m in sys.modules])"
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip() == '[]'
