@@ -297,6 +297,6 @@ def test_show_batch_undoes_normalization(embedded):
     shown = dls.valid.decode_batch((xb, yb), max_n=3)
     raw = first(get_dls(64, embedded, normalize=False).valid)[0]
     for (im, label), want, target in zip(shown, raw, yb):
-        assert np.array_equal(np.asarray(im), np.asarray((want*255).round()))
+        assert np.abs(np.asarray(im) - 255*np.asarray(want)).max() <= 1.01 # fastai cuts off decimals
         assert label == dls.vocab[target]
     dls.show_batch(max_n=9)

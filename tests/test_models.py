@@ -1,0 +1,39 @@
+"Networks: shapes and sizes for other channels, and what is refused."
+import pytest
+import torch
+from torch import nn
+
+from convlab.models import conv, n_params, show_shapes, simple_cnn
+
+
+@pytest.mark.parametrize('ks', [1, 3, 5, 7])
+@pytest.mark.parametrize('n', [1, 2, 7, 28])
+def test_conv_halves(ks, n):
+    assert conv(3, 5, ks=ks)(torch.randn(2, 3, n, n)).shape == (2, 5, (n+1)//2, (n+1)//2)
+
+
+@pytest.mark.parametrize('norm', [None, nn.BatchNorm2d, nn.InstanceNorm2d])
+def test_layers_in_order(norm):
+    kinds = [type(o) for o in conv(1, 4, norm=norm)]
+    assert kinds == [nn.Conv2d, nn.ReLU] + ([norm] if norm else [])
+    last = simple_cnn(norm=norm)[-2]
+    assert [type(o) for o in last.modules() if not isinstance(o, nn.Sequential)] == [nn.Conv2d] + ([norm] if norm else [])
+
+
+def test_sizes():
+    assert n_params(simple_cnn()) == 208+1168+4640+18496+5770 == 30_282
+    assert n_params(simple_cnn(norm=nn.BatchNorm2d)) == 30_282 + 2*(8+16+32+64+10)
+    assert n_params(simple_cnn((1, 4, 8, 16, 32, 2), ks0=3)) == 40+296+1168+4640+578
+    frozen = simple_cnn()
+    frozen[0].requires_grad_(False)
+    assert n_params(frozen) == 30_282-208
+
+
+def test_refused():
+    with pytest.raises(ValueError, match='ks must be odd, .* got 4'): conv(1, 4, ks=4)
+    with pytest.raises(ValueError, match=r'channels needs .* got \(1,\)'): simple_cnn((1,))
+
+
+def test_show_shapes():
+    ax = show_shapes(simple_cnn(), torch.randn(2, 1, 28, 28))
+    assert [t.get_text().split('\n')[1] for t in ax.texts] == ['1 × 28 × 28', '8 × 14 × 14', '16 × 7 × 7', '32 × 4 × 4', '64 × 2 × 2', '10 × 1 × 1']
