@@ -55,7 +55,7 @@ def notebook(text: str, f: dict) -> str:
 
 
 def readme(index: str) -> tuple[str, dict]:  # Markdown, and the pictures it shows as `{path: bytes}`
-    "README.md made from the notebook `index`: its text, the code that is not hidden, and what the code printed or drew."
+    "README.md made from the notebook `index`: its text, its code, and what that gave or drew."
     text, pictures = [], {}
     for cell in json.loads(index)['cells']:
         src = ''.join(cell['source'])
@@ -65,14 +65,14 @@ def readme(index: str) -> tuple[str, dict]:  # Markdown, and the pictures it sho
         if src.startswith(setup_mark): continue
         alt = re.search(r'^#\| fig-alt: (.*)$', src, re.M)
         code = re.sub(r'^#\|.*\n', '', src, flags=re.M)
-        if '#| echo: false' not in src: text.append(f'```python\n{code}\n```')
+        text.append(f'```python\n{code}\n```')
         for out in cell['outputs']:
             png = out.get('data', {}).get('image/png')
             if png:
                 name = f'nbs/images/index-{len(pictures)}.png'
                 pictures[name] = b64decode(png)
                 text.append(f"![{alt[1].strip() if alt else ''}]({name})")
-            elif out['output_type'] == 'stream': text.append(f"```text\n{''.join(out['text']).rstrip()}\n```")
+            elif out['output_type'] == 'execute_result': text.append(f"```text\n{''.join(out['data']['text/plain']).rstrip()}\n```")
     return '<!-- Made from nbs/index.ipynb by `make badges`: edit that. -->\n\n' + '\n\n'.join(text) + '\n', pictures
 
 
