@@ -1,0 +1,195 @@
+"The house: facts have one home, make does what it says, and a broken notebook is noticed."
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import entry_points, metadata, requires
+
+import pytest
+from conftest import root
+
+sys.path.insert(0, str(root/'tools'))
+import check  # noqa: E402
+import facts  # noqa: E402
+from notebooks import complaints  # noqa: E402
+
+here = facts.facts(root)
+bin_dir = os.path.dirname(sys.executable)
+needs_make = pytest.mark.skipif(not shutil.which('make'), reason='make is not installed')
+
+
+@pytest.fixture
+def copy(tmp_path):
+    "A copy of the house and its notebooks, without git."
+    ignore = shutil.ignore_patterns('.git', '.venv', '__pycache__', '*.egg-info', '.hypothesis', '.pytest_cache', '.ipynb_checkpoints')
+    return shutil.copytree(root, tmp_path/'copy', ignore=ignore)
+
+
+# One fact, one home
+
+def test_all_copies_agree(): assert facts.differing(root) == {}
+
+
+def test_a_fork_rewrites_its_badges(copy):
+    ini = copy/'settings.ini'
+    ini.write_text(re.sub(r'^user = .*', 'user = ada', ini.read_text(), flags=re.M))
+    notebooks = sorted((copy/'nbs').glob('[!_.]*.ipynb'))
+    changed = {p.name for p in facts.differing(copy)}
+    assert {'README.md', 'CONTRIBUTING.md', '01_kernels.ipynb'} <= changed
+    for path, text in facts.differing(copy).items(): path.write_bytes(text)
+    assert facts.differing(copy) == {}
+    for path in [*notebooks, copy/'README.md', copy/'CONTRIBUTING.md']:
+        text = path.read_text(encoding='utf-8')
+        assert f"github.com/{here['user']}/{here['repo']}" not in text and f"github/{here['user']}/{here['repo']}" not in text
+    assert 'github/ada/convlab/blob/main/nbs/01_kernels.ipynb' in (copy/'nbs'/'01_kernels.ipynb').read_text(encoding='utf-8')
+    assert 'git+https://github.com/ada/convlab@main' in (copy/'nbs'/'01_kernels.ipynb').read_text(encoding='utf-8')
+
+
+def test_package_says_what_settings_say():
+    about = metadata(here['name'])
+    assert about['Version'] == here['version']
+    assert about['Summary'] == here['description']
+    assert about['Requires-Python'] == f">={here['min_python']}"
+    plain = [r for r in requires(here['name']) if 'extra' not in r]
+    assert sorted(plain) == sorted(here['requirements'].split())
+
+
+def test_no_upper_limits(): assert not re.search(r'<|==|~=', here['requirements'] + here['dev_requirements'])
+
+
+def test_constraints_name_every_requirement():
+    fixed = {line.split('==')[0].lower().replace('_', '-') for line in (root/'constraints.txt').read_text().split()}
+    named = {re.split('[<>=]', r)[0].lower() for r in (here['requirements'] + ' ' + here['dev_requirements']).split()}
+    assert named - fixed == set()
+
+
+def test_both_spellings_of_the_test_command():
+    scripts = {e.name: e.value for e in entry_points(group='console_scripts')}
+    assert scripts['nbdev_test'] == scripts['nbdev-test'] == 'nbdev.test:nbdev_test'
+
+
+def test_readme_links_lead_somewhere():
+    text = (root/'README.md').read_text(encoding='utf-8')
+    local = [t for t in re.findall(r'\]\(([^)]+)\)', text) if '://' not in t]
+    assert len(local) > 9
+    for target in local: assert (root/target).exists(), target
+
+
+def test_workflow_is_valid():
+    subprocess.run([os.path.join(bin_dir, 'check-jsonschema'), '--builtin-schema', 'vendor.github-workflows',
+                    root/'.github'/'workflows'/'test.yaml'], check=True)
+
+
+# Notebooks
+
+def notebooks(): return sorted((root/'nbs').glob('[!_.]*.ipynb'))
+
+
+@pytest.mark.parametrize('path', notebooks(), ids=lambda p: p.stem)
+def test_notebook_is_fit_to_read(path):
+    nb = json.loads(path.read_text(encoding='utf-8'))
+    assert nb['metadata']['kernelspec']['name'] == 'python3'
+    src = [''.join(c['source']) for c in nb['cells']]
+    code = [s for c, s in zip(nb['cells'], src) if c['cell_type'] == 'code']
+    assert max(len(s.splitlines()) for s in code) <= 25
+    import nbformat
+    assert complaints(nbformat.from_dict(nb)) == []
+    drawn = [s for c, s in zip(nb['cells'], src) if any('image/png' in o.get('data', {}) for o in c.get('outputs', []))]
+    assert [s for s in drawn if 'fig-alt' not in s] == []
+    if path.stem[:2].isdigit() and path.stem < '90':
+        assert f'/nbs/{path.name})' in src[0], 'the badge leads to another notebook'
+        assert any(s.startswith(facts.setup_mark) for s in src)
+        assert any(s.startswith('## Your turn') for s in src) and any('## What you learned' in s for s in src)
+        for target in re.findall(r'\]\((\w+\.ipynb)\)', '\n'.join(src)): assert (root/'nbs'/target).exists(), target
+
+
+def test_a_changed_module_is_noticed(copy):
+    with (copy/'convlab'/'kernels.py').open('a') as f: f.write('\nextra = 1\n')
+    assert check.disagreeing(copy) == [os.path.join('convlab', 'kernels.py')]
+
+
+def test_a_dirty_notebook_is_noticed(copy):
+    path = copy/'nbs'/'01_kernels.ipynb'
+    nb = json.loads(path.read_text(encoding='utf-8'))
+    next(c for c in nb['cells'] if c['cell_type'] == 'code')['execution_count'] = 7
+    path.write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    assert check.disagreeing(copy) == [os.path.join('nbs', '01_kernels.ipynb')]
+
+
+# make
+
+@pytest.fixture
+def small(copy):
+    "The house with one notebook of two cells and one test, so that `make test` takes seconds."
+    for folder in ('nbs', 'tests', 'convlab'): shutil.rmtree(copy/folder)
+    for folder in ('nbs', 'tests', 'convlab'): (copy/folder).mkdir()
+    (copy/'convlab'/'__init__.py').write_text(f'__version__ = "{here["version"]}"\n')
+    (copy/'tests'/'test_ok.py').write_text('def test_ok(): pass\n')
+    write(copy, '1+1')
+    for path, text in facts.expected(copy).items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(text)
+    subprocess.run([os.path.join(bin_dir, 'nbdev-export')], cwd=copy, check=True)
+    return copy
+
+
+def write(house, source):
+    "Make `source` the second cell of the notebook."
+    def cell(i, kind, text):
+        extra = {} if kind == 'markdown' else {'execution_count': None, 'outputs': []}
+        return {'cell_type': kind, 'id': f'cell{i}', 'metadata': {}, 'source': [text], **extra}
+    nb = {'cells': [cell(0, 'markdown', '# Title'), cell(1, 'code', source)], 'nbformat': 4, 'nbformat_minor': 5,
+          'metadata': {'kernelspec': {'display_name': 'python3', 'language': 'python', 'name': 'python3'}}}
+    (house/'nbs'/'index.ipynb').write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+
+
+def make(house, *args):
+    "Run make in `house` with this environment, and return its exit status and what it printed."
+    done = subprocess.run(['make', *args, f'VENV={os.path.dirname(bin_dir)}'], cwd=house, capture_output=True, text=True,
+                          env={**os.environ, 'MAKEFLAGS': ''})
+    return done.returncode, done.stdout + done.stderr
+
+
+@needs_make
+@pytest.mark.parametrize('source,message', [('1+1', 'Success.'), ('assert 1+1 == 3', 'AssertionError'), ('1+', 'SyntaxError'),
+                                            ('1/0', 'ZeroDivisionError')])
+def test_make_test_notices_a_broken_notebook(small, source, message):
+    write(small, source)
+    make(small, 'badges')
+    status, out = make(small, 'test')
+    assert (status == 0) == (source == '1+1'), out
+    assert message in out
+    if status == 0: assert '1 passed' in out
+
+
+@needs_make
+def test_make_test_notices_a_failing_test(small):
+    (small/'tests'/'test_ok.py').write_text('def test_ok(): assert False\n')
+    status, out = make(small, 'test')
+    assert status and '1 failed' in out
+
+
+# Set-up
+
+def env(*args, **extra):
+    done = subprocess.run([sys.executable, *args], cwd=root, capture_output=True, text=True, env={**os.environ, **extra})
+    return done.returncode, done.stderr.strip()
+
+
+@pytest.mark.parametrize('trick,message', [
+    ("sys.version_info = (3, 8, 1)", f"this is Python 3.8; install Python {here['min_python']} or newer"),
+    ("sys.modules['ensurepip'] = None", 'Python came without venv: install it'),
+    ("os.environ['PATH'] = ''", 'git is missing: install it'),
+])
+def test_what_is_missing_is_said_in_one_line(tmp_path, trick, message):
+    code = f"import os, sys; {trick}; sys.path.insert(0, 'tools'); import env; env.main({str(tmp_path/'venv')!r})"
+    status, err = env('-c', code)
+    assert status == 1 and err.startswith('convlab: ' + message) and len(err.splitlines()) == 1
+    assert not (tmp_path/'venv').exists()
+
+
+def test_set_up_is_done_once():
+    status, err = env('tools/env.py', os.path.dirname(bin_dir))
+    assert (status, err) == (0, '')
