@@ -20,7 +20,9 @@ env:
 	@$(PYTHON) tools/env.py $(VENV)
 
 lab: env
-	$(BIN)/jupyter lab --ip=127.0.0.1 $(if $(ROOT_USER),--allow-root) nbs/index.ipynb
+	$(BIN)/jupyter lab --ip=127.0.0.1 $(if $(ROOT_USER),--allow-root) \
+		--ServerApp.root_dir=nbs --LabApp.default_url=/lab/tree/index.ipynb \
+		--LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
 test: check notebooks-test
 	$(BIN)/python -m pytest tests
