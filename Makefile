@@ -21,8 +21,7 @@ env:
 
 lab: env
 	$(BIN)/jupyter lab --ip=127.0.0.1 $(if $(ROOT_USER),--allow-root) \
-		--ServerApp.root_dir=nbs --LabApp.default_url=/lab/tree/index.ipynb \
-		--LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
+		--ServerApp.root_dir=nbs --LabApp.default_url=/lab/tree/index.ipynb
 
 test: check notebooks-test
 	$(BIN)/python -m pytest tests

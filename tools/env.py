@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 
+# JupyterLab would ask a newcomer about news, and ask the network about updates
+quiet = '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}'
 root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -47,6 +49,9 @@ def main(venv):
     done = subprocess.call([python, '-m', 'pip', 'install', '--disable-pip-version-check', '-c', os.path.join(root, 'constraints.txt'),
                             '-e', root + '[dev]'])
     if done: stop('the packages could not be installed; the lines above say why. `make clean` and the same command start afresh')
+    settings = os.path.join(venv, 'share', 'jupyter', 'lab', 'settings')
+    os.makedirs(settings, exist_ok=True)
+    with open(os.path.join(settings, 'overrides.json'), 'w') as f: f.write(quiet)
     with open(stamp, 'w') as f: f.write(now)
 
 

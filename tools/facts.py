@@ -39,7 +39,7 @@ if util.find_spec('google') and util.find_spec('google.colab'):
         keep = ' '.join(f'{{p}}=={{metadata.version(p)}}' for p in ('torch', 'torchvision', 'numpy', 'pandas'))
         !pip install -q {{keep}} "{f['name']} @ git+{f['repo_url']}@{f['branch']}"
     import torch
-    if not torch.cuda.is_available(): print('No GPU: all of it runs, but Runtime > Change runtime type > T4 GPU is faster.')
+    if not torch.cuda.is_available(): print('Faster with a GPU: Runtime > Change runtime type > T4 GPU')
 from {f['lib_path']}.all import *"""
 
 
