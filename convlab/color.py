@@ -22,12 +22,12 @@ def show_channels(
     im:torch.Tensor, # `[3,H,W]`, from 0 to 255, or from 0 to 1
     names:tuple=('red','green','blue'), # of the channels
     cmaps:tuple=('Reds_r','Greens_r','Blues_r'), # one matplotlib colormap for each
-    size:float=1.9, # inches a channel is wide
+    size:float=1.9, # inches a channel is wide, with its bar
 ): # the figure
     "Draw the three channels of `im` side by side, each with a bar that explains it."
     import matplotlib.pyplot as plt
     _check_color(im)
-    top = 255 if im.max() > 1 else 1
+    top = 255 if im.dtype == torch.uint8 or im.max() > 1 else 1
     h = size*im.shape[1]/im.shape[2]
     fig,axs = plt.subplots(1, 3, figsize=(3*size, h*.85+.3))
     for ax,channel,name,cmap in zip(axs, im, names, cmaps):
@@ -72,7 +72,7 @@ _luma = torch.tensor([19595, 38470, 7471.])/2**16 # BT.601's .299, .587, .114, i
 def to_grey(
     im:torch.Tensor, # `[3,H,W]`, red, green and blue, or a batch `[N,3,H,W]`
 ) -> torch.Tensor: # `[H,W]` or `[N,H,W]`: rounded bytes for bytes, floats for floats
-    "The luma of each pixel, as Pillow's `convert('L')` computes it."
+    "The luma (ITU-R BT.601) of each pixel, as Pillow's `convert('L')` computes it."
     if getattr(im, 'ndim', 0) not in (3,4) or im.shape[-3] != 3:
         raise ValueError(f"im must be [3,H,W] or [N,3,H,W]; got {_shape(im)}")
     y = torch.einsum('c,...chw->...hw', _luma.to(im.device), im.float())
