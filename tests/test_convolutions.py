@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
-from convlab.convolutions import (animate_windows, conv2d, conv_equations, conv_matrix, im2col, out_size, show_equations,
-                                  show_ties, show_windows, tied_weights)
+from convlab.convolutions import (animate_windows, conv2d, conv_equations, conv_matrix, im2col, out_size,
+                                  show_equations, show_ties, show_windows, tied_weights)
 
 methods = ['loops', 'im2col', 'matrix', 'fft']
 fuzz = settings(max_examples=1000, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -49,8 +49,9 @@ def configs(draw, most=24):  # shapes and arguments of a convolution with at mos
         least = max(1, span-2*pad) if padding != 'same' else 1
         size.append(draw(st.integers(least, least + s*int(math.sqrt(most)-1))))
     lead = draw(st.sampled_from([(1,), (2,), (3,), (0,), ()]))
-    return dict(x=(*lead, c*groups, *size), weight=(per*groups, c, *ks), bias=draw(st.booleans()), seed=draw(st.integers(0, 2**32)),
-                kwargs=dict(stride=stride, padding=padding, dilation=dilation, groups=groups))
+    kwargs = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return dict(x=(*lead, c*groups, *size), weight=(per*groups, c, *ks), bias=draw(st.booleans()),
+                seed=draw(st.integers(0, 2**32)), kwargs=kwargs)
 
 
 def tensors(cfg, dtype=torch.float64):
@@ -59,7 +60,7 @@ def tensors(cfg, dtype=torch.float64):
     return [torch.randn(s, generator=g, dtype=torch.float64).to(dtype).requires_grad_() for s in shapes]
 
 
-def run(f, args, **kwargs):  # the result, and the gradients of the arguments for a gradient that is the same for all `f`
+def run(f, args, **kwargs):  # the result, and the arguments' gradients
     with warnings.catch_warnings():  # PyTorch says that 'same' with an even kernel copies the input
         warnings.simplefilter('ignore', UserWarning)
         res = f(*args, **kwargs)
@@ -67,7 +68,8 @@ def run(f, args, **kwargs):  # the result, and the gradients of the arguments fo
     return [res.detach(), *torch.autograd.grad(res, args, g)]
 
 
-def check(cfg, dtype, tol):  # errors are relative to the largest number of the right answer, or to 1 where that is smaller
+def check(cfg, dtype, tol):
+    "Errors are relative to the largest number of the right answer, or to 1 where that is smaller."
     args = tensors(cfg, dtype)
     want = run(F.conv2d, args, **cfg['kwargs'])
     for method in methods:
@@ -128,7 +130,7 @@ def test_gradients_of_some(case, method):
 
 @pytest.mark.parametrize('method', methods)
 def test_second_gradients(case, method):
-    args = [t[:1, :, :4, :4].clone().requires_grad_() if t.dim() == 4 and i == 0 else t.clone().requires_grad_() for i, t in enumerate(case)]
+    args = [t.clone().requires_grad_() for t in (case[0][:1, :, :4, :4], *case[1:])]
     assert torch.autograd.gradgradcheck(lambda *a: conv2d(*a, groups=2, method=method), args)
 
 
@@ -138,7 +140,7 @@ def test_memory_layouts(case, method):
     want = F.conv2d(x, w, b, padding=1, groups=2)
     close(conv2d(x.to(memory_format=torch.channels_last), w, b, padding=1, groups=2, method=method), want)
     close(conv2d(x.mT.contiguous().mT, w.flip(0).flip(0), b, padding=1, groups=2, method=method), want)
-    close(conv2d(x.repeat_interleave(2, -1)[..., ::2], w.expand(6, 2, 3, 2), b, padding=1, groups=2, method=method), want)
+    close(conv2d(x.repeat_interleave(2, -1)[..., ::2], w, b, padding=1, groups=2, method=method), want)
 
 
 @pytest.mark.parametrize('method', methods)
@@ -149,9 +151,10 @@ def test_arguments_untouched(case, method):
 
 
 @pytest.mark.parametrize('method', methods)
-def test_no_channels(method):  # a sum of nothing is 0, so the bias is left; `F.conv2d` returns maps of shape [2,0,3,3] here
+def test_no_channels(method):  # the bias is left; `F.conv2d` returns maps of shape [2,0,3,3] here
     b = torch.tensor([1., 2, 3])
-    close(conv2d(torch.zeros(2, 0, 5, 5), torch.zeros(3, 0, 3, 3), b, method=method), b.view(1, 3, 1, 1).expand(2, 3, 3, 3))
+    res = conv2d(torch.zeros(2, 0, 5, 5), torch.zeros(3, 0, 3, 3), b, method=method)
+    close(res, b.view(1, 3, 1, 1).expand(2, 3, 3, 3))
 
 
 @pytest.mark.parametrize('method', methods)
@@ -163,7 +166,8 @@ def test_not_a_number_stays_visible(method):  # a NaN in a window must not be lo
 
 def test_uneven_padding(case):
     x, w, b = case
-    close(conv2d(x, w, b, padding=((1, 2), (0, 3)), groups=2), F.conv2d(F.pad(x, (0, 3, 1, 2)), w, b, groups=2))
+    want = F.conv2d(F.pad(x, (0, 3, 1, 2)), w, b, groups=2)
+    close(conv2d(x, w, b, padding=((1, 2), (0, 3)), groups=2), want)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
@@ -187,8 +191,8 @@ def grads_on(f, args, cfg, **kw):
 def test_out_size_equals_torch():
     empty = {n: torch.empty(0, 1, n) for n in range(1, 13)}
     kernels = {k: torch.empty(1, 1, k) for k in range(1, 13)}
-    fits = 0
-    for n, ks, s, p, d in itertools.product(range(1, 13), range(1, 13), (1, 2, 3, 5, 12), (0, 1, 2, 6, 12), (1, 2, 3, 12)):
+    fits, to12 = 0, range(1, 13)
+    for n, ks, s, p, d in itertools.product(to12, to12, (1, 2, 3, 5, 12), (0, 1, 2, 6, 12), (1, 2, 3, 12)):
         try: want = F.conv1d(empty[n], kernels[ks], None, s, p, d).shape[2]
         except RuntimeError: want = None
         if want is None:
@@ -197,17 +201,18 @@ def test_out_size_equals_torch():
             assert out_size(n, ks, s, p, d) == want
             fits += 1
     assert fits > 5000
-    for n, ks, d in itertools.product(range(1, 13), range(1, 13), range(1, 4)): assert out_size(n, ks, 1, 'same', d) == n
+    for n, ks, d in itertools.product(to12, to12, (1, 2, 3)): assert out_size(n, ks, 1, 'same', d) == n
     assert out_size(5, 4, padding=(1, 2)) == 5 and out_size(5, 3, 2, 'valid') == 2
 
 
 @few
 @given(cfg=configs())
 def test_im2col_equals_unfold(cfg):
-    x, kw = tensors(cfg)[0].detach(), {k: pair(v) for k, v in cfg['kwargs'].items() if k in ('stride', 'dilation')}
+    x, kw = tensors(cfg)[0].detach(), {k: pair(cfg['kwargs'][k]) for k in ('stride', 'dilation')}
     padding, ks = cfg['kwargs']['padding'], cfg['weight'][2:]
     assume(x.numel() and padding != 'same')
-    close(im2col(x, ks, padding=padding, **kw), F.unfold(x, ks, padding=0 if padding == 'valid' else pair(padding), **kw))
+    want = F.unfold(x, ks, padding=0 if padding == 'valid' else pair(padding), **kw)
+    close(im2col(x, ks, padding=padding, **kw), want)
 
 
 def test_im2col_of_any_dtype():
@@ -240,8 +245,10 @@ def test_matrix_by_hand():
 
 def test_equations():
     assert conv_equations(['ABC', 'DEF', 'GHJ'], ['αβ', 'γδ']) == [
-        'αA + βB + γD + δE + b = P', 'αB + βC + γE + δF + b = Q', 'αD + βE + γG + δH + b = R', 'αE + βF + γH + δJ + b = S']
-    with pytest.raises(ValueError, match='out must have 4 letters'): conv_equations(['ABC', 'DEF', 'GHJ'], ['αβ', 'γδ'], 'PQ')
+        'αA + βB + γD + δE + b = P', 'αB + βC + γE + δF + b = Q',
+        'αD + βE + γG + δH + b = R', 'αE + βF + γH + δJ + b = S']
+    with pytest.raises(ValueError, match="out must have 4 letters; got 'PQ'"):
+        conv_equations(['ABC', 'DEF', 'GHJ'], ['αβ', 'γδ'], 'PQ')
 
 
 # What is refused, and how it is said
@@ -253,25 +260,29 @@ x, w = torch.zeros(2, 4, 6, 6), torch.zeros(6, 4, 3, 3)
     ((x, torch.zeros(6, 4, 7, 3)), {}, ValueError, 'kernel is larger than the padded image: ks 7'),
     ((x, w), dict(dilation=3), ValueError, 'ks 3 with dilation 3 spans 7 pixels, and there are 6'),
     ((x, torch.zeros(6, 3, 3, 3)), {}, ValueError, 'x has 4 channels, and weight is for 3'),
-    ((x, w), dict(groups=2), ValueError, r'x has 4 channels, and weight is for 8 \(4 in each of 2 groups\)'),
-    ((x, w), dict(groups=4), ValueError, 'groups must divide the 6 kernels'),
+    ((x, w), dict(groups=2), ValueError, r'x has 4 channels, and weight is for 8 \(2 groups of 4\)'),
+    ((x, w), dict(groups=4), ValueError, 'groups must divide the 6 kernels; got 4'),
     ((x, w), dict(groups=0), ValueError, 'groups must be at least 1; got 0'),
     ((x, w), dict(groups=1.), TypeError, 'groups must be an integer; got 1.0'),
     ((x, w), dict(stride=1.5), TypeError, 'stride must be an integer; got 1.5'),
     ((x, w), dict(stride=(1, 1.5)), TypeError, 'stride must be an integer; got 1.5'),
     ((x, w), dict(stride='2'), TypeError, "stride must be an integer; got '2'"),
     ((x, w), dict(stride=0), ValueError, 'stride must be at least 1; got 0'),
-    ((x, w), dict(stride=(1, 1, 1)), ValueError, r'stride must be one number or two, for rows and columns; got \(1, 1, 1\)'),
+    ((x, w), dict(stride=(1, 1, 1)), ValueError,
+     r'stride must be a number or \(rows, columns\); got \(1, 1, 1\)'),
     ((x, w), dict(dilation=0), ValueError, 'dilation must be at least 1; got 0'),
     ((x, w), dict(padding=-1), ValueError, 'padding must be at least 0; got -1'),
     ((x, w), dict(padding=.5), TypeError, 'padding must be an integer; got 0.5'),
-    ((x, w), dict(padding='full'), ValueError, "padding must be numbers, 'same' or 'valid'; got 'full'"),
-    ((x, w), dict(padding='same', stride=2), ValueError, "padding='same' keeps the size, which needs stride 1; got stride 2"),
-    ((x, w), dict(method='winograd'), ValueError, "method must be one of 'loops', 'im2col', 'matrix', 'fft'; got 'winograd'"),
-    ((x, w[0]), {}, ValueError, r'weight must have shape \[nf, C/groups, kh, kw\]; got shape \[4, 3, 3\]'),
-    ((x[0, 0], w), {}, ValueError, r'x must have shape \[N,C,H,W\] or \[C,H,W\]; got shape \[6, 6\]'),
+    ((x, w), dict(padding='full'), ValueError,
+     r"padding must be 'same', 'valid', a number, or \(before, after\); got 'full'"),
+    ((x, w), dict(padding='same', stride=2), ValueError,
+     "padding='same' needs stride 1, to keep the size; got 2"),
+    ((x, w), dict(method='winograd'), ValueError,
+     r"method must be one of \['loops', 'im2col', 'matrix', 'fft'\]; got 'winograd'"),
+    ((x, w[0]), {}, ValueError, r'weight must be a tensor \[nf, C/groups, kh, kw\]; got shape \[4, 3, 3\]'),
+    ((x[0, 0], w), {}, ValueError, r'x must be a tensor \[N,C,H,W\] or \[C,H,W\]; got shape \[6, 6\]'),
     ((x, w, torch.zeros(5)), {}, ValueError, 'bias must have 6 numbers, one a kernel; got 5'),
-    ((x, w, torch.zeros(6, 1)), {}, ValueError, r'bias must have shape \[nf\]'),
+    ((x, w, torch.zeros(6, 1)), {}, ValueError, r'bias must be a tensor \[nf\]; got shape \[6, 1\]'),
     ((x, w.double()), {}, TypeError, 'weight must have the dtype of x, torch.float32; got torch.float64'),
     ((x.long(), w.long()), {}, TypeError, 'x must hold floating-point numbers; got torch.int64'),
     (([[1.]], w), {}, TypeError, 'x must be a tensor .* got list'),
@@ -283,11 +294,11 @@ def test_refused(args, kwargs, error, says):
 
 
 @pytest.mark.parametrize('call,error,says', [
-    (lambda: im2col(torch.zeros(5, 5), 3), ValueError, r'x must be a tensor \[N,C,H,W\] or \[C,H,W\]; got shape \[5, 5\]'),
-    (lambda: im2col([1], 3), ValueError, 'got list'),
+    (lambda: im2col(torch.zeros(5, 5), 3), ValueError, r'x must be a tensor .* got shape \[5, 5\]'),
+    (lambda: im2col([1], 3), TypeError, 'got list'),
     (lambda: im2col(x, 7), ValueError, 'kernel is larger'),
     (lambda: im2col(x, 2.5), TypeError, 'ks must be an integer; got 2.5'),
-    (lambda: conv_matrix(w, (5, 6, 6)), ValueError, r'input_size \(5, 6, 6\) has 5 channels, and the weight is for 4'),
+    (lambda: conv_matrix(w, (5, 6, 6)), ValueError, r'input_size \(5, 6, 6\) has 5 channels, .* for 4'),
     (lambda: conv_matrix(w, (6,)), ValueError, r'input_size must be \(H,W\) or \(C,H,W\); got \(6,\)'),
     (lambda: conv_matrix(w, (6, 6.5)), TypeError, 'input_size must be an integer; got 6.5'),
     (lambda: conv_matrix(w[0], (6, 6)), ValueError, r'weight must be a tensor .* got shape \[4, 3, 3\]'),
@@ -315,7 +326,8 @@ def png(fig):
 @pytest.mark.parametrize('draw', [
     lambda: png(show_windows(5, 3, 2, 1)), lambda: png(show_equations(['ABC', 'DEF', 'GHJ'], ['αβ', 'γδ'])),
     lambda: png(show_ties(tied_weights((1, 1, 2, 2), (3, 3)), 'αβγδ', 'ABCDEFGHJ', 'PQRS')),
-    lambda: png(show_ties(tied_weights((2, 1, 3, 3), (5, 5)), size=.1)), lambda: animate_windows(5, 3, 2, 1).data])
+    lambda: png(show_ties(tied_weights((2, 1, 3, 3), (5, 5)), size=.1)),
+    lambda: animate_windows(5, 3, 2, 1).data])
 def test_drawn_the_same_twice(draw):
     import matplotlib
     import matplotlib.pyplot as plt
@@ -338,5 +350,6 @@ def test_film_moves():
 
 def test_import_is_light():
     code = ("import sys, convlab.convolutions; "
-            "print([m for m in ('fastai', 'matplotlib', 'pandas', 'torchvision', 'IPython', 'PIL') if m in sys.modules])")
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'
+            "print([m for m in ('fastai', 'matplotlib', 'pandas', 'torchvision') if m in sys.modules])")
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == '[]'
