@@ -149,20 +149,20 @@ def conv_equations(
     def terms(i, j): return [kernel[r][c]+image[i+r][j+c] for r in range(kh) for c in range(kw)]
     return [' + '.join(terms(i, j) + [bias]) + f' = {o}' for o,(i,j) in zip(out, places)]
 
-# %% ../nbs/02_convolutions.ipynb #efb1ff6c
+# %% ../nbs/02_convolutions.ipynb #c1905a3d
 def _pair(v, name):
     "One value for each axis, from one value, or one or two in a tuple, as PyTorch takes them."
     if not isinstance(v, (tuple,list)): return v,v
     if len(v) not in (1,2): raise ValueError(f"{name} must be a number or (rows, columns); got {v!r}")
     return (*v,)*(3-len(v))
 
-# %% ../nbs/02_convolutions.ipynb #c1905a3d
+# %% ../nbs/02_convolutions.ipynb #9f4b0900
 def _axes(size, ks, stride, padding, dilation):
     "The rows and the columns of a convolution."
     given = dict(ks=ks, stride=stride, padding=padding, dilation=dilation)
     return [_axis(*args) for args in zip(size, *(_pair(v, name) for name,v in given.items()))]
 
-# %% ../nbs/02_convolutions.ipynb #9f4b0900
+# %% ../nbs/02_convolutions.ipynb #502b94f9
 def _pad(x, rows, cols): return F.pad(x, (cols.before, cols.after, rows.before, rows.after))
 
 def _im2col(x, rows, cols):
@@ -171,7 +171,7 @@ def _im2col(x, rows, cols):
     taps = windows[..., ::rows.dilation, ::cols.dilation] # [N,C,oh,ow,kh,kw], still a view, no number copied
     return taps.permute(0,1,4,5,2,3).flatten(1,3).flatten(2)
 
-# %% ../nbs/02_convolutions.ipynb #0219865f
+# %% ../nbs/02_convolutions.ipynb #2c3756b5
 _shapes = dict(x='[N,C,H,W] or [C,H,W]', weight='[nf, C/groups, kh, kw]', bias='[nf]')
 
 def _check_dims(name, t, dims):
@@ -179,7 +179,7 @@ def _check_dims(name, t, dims):
     if not isinstance(t, torch.Tensor): raise TypeError(want + type(t).__name__)
     if t.dim() not in dims: raise ValueError(f"{want}shape {list(t.shape)}")
 
-# %% ../nbs/02_convolutions.ipynb #502b94f9
+# %% ../nbs/02_convolutions.ipynb #192cc4c5
 def im2col(
     x:torch.Tensor, # `[N,C,H,W]` or `[C,H,W]`
     ks, # kernel size, or a pair for rows and columns
@@ -192,7 +192,7 @@ def im2col(
     if x.dim() == 3: return im2col(x[None], ks, stride, padding, dilation)[0]
     return _im2col(x, *_axes(x.shape[2:], ks, stride, padding, dilation))
 
-# %% ../nbs/02_convolutions.ipynb #1f3e3dde
+# %% ../nbs/02_convolutions.ipynb #e93890ea
 def _ties(rows, cols, nf, c, groups=1):
     "The number of the weight in each row and column of the big matrix, -1 where there is a fixed zero."
     pixels = torch.arange(1, groups*c*rows.n*cols.n+1).view(1, groups*c, rows.n, cols.n)
@@ -202,7 +202,7 @@ def _ties(rows, cols, nf, c, groups=1):
     ties = torch.full((*met.shape[:3], pixels.numel()+1), -1).scatter_(3, met, taps)
     return ties[..., 1:].flatten(0, 2) # column 0 gathered the padding
 
-# %% ../nbs/02_convolutions.ipynb #6e83b218
+# %% ../nbs/02_convolutions.ipynb #c1f14427
 def _planes(input_size, channels):
     "Height and width out of `(H,W)` or `(C,H,W)`."
     size = tuple(_int(s, 'input_size', 1) for s in input_size)
@@ -211,11 +211,11 @@ def _planes(input_size, channels):
         raise ValueError(f"input_size {size} has {size[0]} channels, and the weight is for {channels}")
     return size[-2:]
 
-# %% ../nbs/02_convolutions.ipynb #5c3266a1
+# %% ../nbs/02_convolutions.ipynb #78c2161c
 def _check_groups(nf, groups):
     if nf % _int(groups, 'groups', 1): raise ValueError(f"groups must divide the {nf} kernels; got {groups}")
 
-# %% ../nbs/02_convolutions.ipynb #e93890ea
+# %% ../nbs/02_convolutions.ipynb #f1420ef2
 def tied_weights(
     weight_size:tuple, # `(nf, C/groups, kh, kw)`
     input_size:tuple, # `(H,W)` or `(C,H,W)`
@@ -230,14 +230,14 @@ def tied_weights(
     _check_groups(nf, groups)
     return _ties(*_axes(_planes(input_size, c*groups), ks, stride, padding, dilation), nf, c, groups)
 
-# %% ../nbs/02_convolutions.ipynb #c1f14427
+# %% ../nbs/02_convolutions.ipynb #c5cfe29e
 def _shades(n):
     "`n` colours from dark to light, and for each the colour of letters on it."
     import matplotlib.pyplot as plt
     at = [(i+.5)/n for i in range(n)]
     return [plt.cm.viridis(a) for a in at], ['w' if a < .6 else 'k' for a in at]
 
-# %% ../nbs/02_convolutions.ipynb #78c2161c
+# %% ../nbs/02_convolutions.ipynb #830761da
 def _letters(ax, letters, ties, n, left=0, top=0):
     "Write rows of letters from `left,top` on, each on the colour that `ties` numbers; -1 is grey."
     from matplotlib.patches import Rectangle
@@ -248,7 +248,7 @@ def _letters(ax, letters, ties, n, left=0, top=0):
             ax.add_patch(Rectangle((left+c-.5, top+r-.5), 1, 1, facecolor=face, edgecolor='w'))
             ax.text(left+c, top+r, letter, ha='center', va='center', color=ink)
 
-# %% ../nbs/02_convolutions.ipynb #f1420ef2
+# %% ../nbs/02_convolutions.ipynb #14f54a06
 def show_equations(
     image:list, # rows of letters
     kernel:list, # rows of letters
@@ -272,7 +272,7 @@ def show_equations(
     ax.axis('off')
     return fig
 
-# %% ../nbs/02_convolutions.ipynb #dddf709a
+# %% ../nbs/02_convolutions.ipynb #24a227df
 def _by_loops(x, weight, rows, cols, groups):
     x,(nf,c) = _pad(x, rows, cols),weight.shape[:2]
     res = []
@@ -284,13 +284,13 @@ def _by_loops(x, weight, rows, cols, groups):
                     res.append((im[first:first+c, rows.taps(i), cols.taps(j)] * kernel).sum())
     return torch.stack(res).view(len(x), nf, rows.out, cols.out)
 
-# %% ../nbs/02_convolutions.ipynb #14f54a06
+# %% ../nbs/02_convolutions.ipynb #46a41432
 def _by_im2col(x, weight, rows, cols, groups):
     columns = _im2col(x, rows, cols).unflatten(1, (groups,-1)) # [N, groups, C/groups*kh*kw, oh*ow]
     kernels = weight.flatten(1).unflatten(0, (groups,-1)) # [groups, nf/groups, C/groups*kh*kw]
     return (kernels @ columns).flatten(1, 2).unflatten(2, (rows.out,cols.out))
 
-# %% ../nbs/02_convolutions.ipynb #76989abb
+# %% ../nbs/02_convolutions.ipynb #ef957eb9
 def _by_matrix(x, weight, rows, cols, groups):
     nf,c = weight.shape[:2]
     matrix = _fill(weight, _ties(rows, cols, nf, c, groups))
@@ -300,7 +300,7 @@ def _fill(weight, ties):
     "The last entry, which -1 takes, is the fixed zero."
     return torch.cat([weight.flatten(), weight.new_zeros(1)])[ties.to(weight.device)]
 
-# %% ../nbs/02_convolutions.ipynb #605470f3
+# %% ../nbs/02_convolutions.ipynb #e353f10a
 def conv_matrix(
     weight:torch.Tensor, # `[nf, C/groups, kh, kw]`
     input_size:tuple, # `(H,W)` or `(C,H,W)`
@@ -313,7 +313,7 @@ def conv_matrix(
     _check_dims('weight', weight, (4,))
     return _fill(weight, tied_weights(weight.shape, input_size, stride, padding, dilation, groups))
 
-# %% ../nbs/02_convolutions.ipynb #db6ddfa8
+# %% ../nbs/02_convolutions.ipynb #48786a90
 def show_ties(
     ties:torch.Tensor, # what `tied_weights` returns
     weights:str='', # a letter for each weight, to be written in the cells
@@ -338,7 +338,7 @@ def show_ties(
     for s in ax.spines.values(): s.set_visible(False)
     return fig
 
-# %% ../nbs/02_convolutions.ipynb #4ae5366b
+# %% ../nbs/02_convolutions.ipynb #192f14c1
 def _by_fft(x, weight, rows, cols, groups):
     size = rows.padded,cols.padded
     spread = weight.new_zeros(*weight.shape[:2], rows.span, cols.span)
@@ -348,13 +348,13 @@ def _by_fft(x, weight, rows, cols, groups):
     res = torch.fft.irfft2(torch.einsum('ngchw,gfchw->ngfhw', waves, kernels), s=size).flatten(1, 2)
     return res[..., :rows.padded-rows.span+1:rows.stride, :cols.padded-cols.span+1:cols.stride]
 
-# %% ../nbs/02_convolutions.ipynb #9307255e
+# %% ../nbs/02_convolutions.ipynb #c6fc04eb
 def _check_tensor(name, t, dims, dtype):
     _check_dims(name, t, dims)
     if not t.is_floating_point(): raise TypeError(f"{name} must hold floating-point numbers; got {t.dtype}")
     if t.dtype != dtype: raise TypeError(f"{name} must have the dtype of x, {dtype}; got {t.dtype}")
 
-# %% ../nbs/02_convolutions.ipynb #192f14c1
+# %% ../nbs/02_convolutions.ipynb #249aefcc
 def _check_fit(x, weight, bias, groups):
     "Refuse channels that do not match."
     (nf,c),channels = weight.shape[:2],x.shape[-3]
@@ -365,7 +365,7 @@ def _check_fit(x, weight, bias, groups):
     if bias is not None and len(bias) != nf:
         raise ValueError(f"bias must have {nf} numbers, one a kernel; got {len(bias)}")
 
-# %% ../nbs/02_convolutions.ipynb #2bea0492
+# %% ../nbs/02_convolutions.ipynb #f98050d2
 _methods = dict(loops=_by_loops, im2col=_by_im2col, matrix=_by_matrix, fft=_by_fft)
 
 def _conv2d(x, weight, bias, rows, cols, groups, method):
@@ -377,7 +377,7 @@ def _conv2d(x, weight, bias, rows, cols, groups, method):
     else: res = (x.sum() + weight.sum()).expand(len(x), len(weight), rows.out, cols.out) # has gradients, all 0
     return res if bias is None else res + bias[:,None,None]
 
-# %% ../nbs/02_convolutions.ipynb #4764138b
+# %% ../nbs/02_convolutions.ipynb #448bfff5
 def conv2d(
     x:torch.Tensor, # `[N,C,H,W]`, also with `N` 0, or `[C,H,W]`; any floating-point dtype
     weight:torch.Tensor, # `[nf, C/groups, kh, kw]`
