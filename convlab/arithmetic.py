@@ -32,8 +32,9 @@ class Node:
 
     def dim(self, k): # the dimension along which axis `k` of the input runs: the usual one, unless the ends say otherwise
         usual = len(self.shape) - len(self.ends) + k
-        varies = [d for d,s in enumerate(self.ends[k][0].stride()) if s and self.shape[d]>1]
-        return usual if usual in varies or not varies else varies[-1]
+        n,varies = len(self.ends),[d for d,s in enumerate(self.ends[k][0].stride()) if s and self.shape[d]>1]
+        one = len(self.shape) == n+2 and self.shape[usual] == 1 # a map of a single position, whose channels may differ
+        return usual if one or usual in varies or not varies else varies[-1]
 
 # %% ../nbs/04_arithmetic.ipynb #5aa9f64b
 def _small(t): # `t` without the repetitions that `expand` pretends
@@ -314,6 +315,7 @@ def note(self:Tracer, func, args, kwargs, out):
         rule = self.move(c, outs, isinstance(out, (list,tuple))) if func.is_view or c.name in _moves else _find_rule(c)
         node = self.make(outs, rule)
         if node: self.credit(c, rule, node, owned)
+        if node and func._schema.is_mutable and (c.name == 'copy' or len(node.srcs) > 1): self.write(args[0]._base, args[0])
     elif owned:
         self.owned |= {id(o):owned for o in outs}
         self.keep += outs
@@ -347,6 +349,17 @@ def make(self:Tracer, outs, rule):
     return made[0]
 
 # %% ../nbs/04_arithmetic.ipynb #35ee95d7
+@patch
+def write(self:Tracer, base, view):
+    "`view` was changed in place, and with it the part of `base` that it shows."
+    if base is None: return
+    at = torch.arange(base.numel()).as_strided(view.shape, view.stride(), view.storage_offset()).flatten()
+    def put(bv): return bv[0].reshape(-1).scatter(0, at, bv[1].reshape(-1)).reshape(bv[0].shape)
+    both = [base, view]
+    how = Move(put, (both,), {}, [None if self.node(t) else t.shape for t in both], None)
+    self.make([base], _rule([how], both))
+
+# %% ../nbs/04_arithmetic.ipynb #c3cee575
 def _jump_of(node, k): # how the ends of axis `k` step along its dimension
     t = node.ends[k][0].movedim(node.dim(k), -1).reshape(-1, node.shape[node.dim(k)])[0]
     for period in (1,2,3,4):
@@ -370,7 +383,7 @@ def spread(self:Tracer, node, steps):
         if isinstance(how, Mix): self.widen(node, k, dims)
         if isinstance(how, Move): node.jumps[k] = _jump_of(node, k)
 
-# %% ../nbs/04_arithmetic.ipynb #c3cee575
+# %% ../nbs/04_arithmetic.ipynb #651ce894
 @patch
 def widen(self:Tracer, node, k, dims):
     "Mark as 'whole image' what merges positions and covers all of axis `k`."
@@ -382,7 +395,7 @@ def widen(self:Tracer, node, k, dims):
     node.ends[k] = [torch.where(whole, -math.inf, e).expand(node.shape) for e in (first,last)]
     if all(merged) and all(s.shape != node.shape for s in node.srcs): node.jumps[k] = None # no positions are left
 
-# %% ../nbs/04_arithmetic.ipynb #651ce894
+# %% ../nbs/04_arithmetic.ipynb #bdd67ee6
 _names = dict(addmm='linear', mm='linear', bmm='matmul', baddbmm='matmul', max_pool2d_with_indices='max_pool2d',
               max_pool3d_with_indices='max_pool3d', _safe_softmax='softmax',
               native_layer_norm='layer_norm', native_group_norm='group_norm')
@@ -404,7 +417,7 @@ def credit(self:Tracer, c, rule, node, owned):
           or not isinstance(rule.how, (Point,list)) and c.name != 'constant_pad_nd'):
         self.rows.append(dict(name=f['name'] if f else '', type=_type(c), params=params, mults=rule.mults, rule=rule, node=node))
 
-# %% ../nbs/04_arithmetic.ipynb #a72802b6
+# %% ../nbs/04_arithmetic.ipynb #89dac734
 @patch
 def enter(self:Tracer, m, args):
     if m not in self.names: return
@@ -420,7 +433,7 @@ def leave(self:Tracer, m, args, out):
     self.calls.setdefault(f['name'], []).append(node)
     if f['leaf']: self.rows.append(dict(f, node=node))
 
-# %% ../nbs/04_arithmetic.ipynb #89dac734
+# %% ../nbs/04_arithmetic.ipynb #c02fb36d
 def _restore(now, then): # make the dict `now` what it was, in place
     for k in set(now) - set(then): del now[k]
     now.update(then)
@@ -443,7 +456,7 @@ def untouched(
             for b,version,value in values:
                 if b._version != version: b.copy_(value)
 
-# %% ../nbs/04_arithmetic.ipynb #8e521be2
+# %% ../nbs/04_arithmetic.ipynb #3fcf06e2
 def _check(model, input_size):
     if not isinstance(model, nn.Module): raise TypeError(f"model must be an nn.Module; got {type(model).__name__}")
     ok = isinstance(input_size, (tuple,list)) and len(input_size) and all(type(n) is int for n in input_size)
@@ -462,7 +475,7 @@ def _follow(model, x):
     t.out = next((n for o in tree_leaves(out) if (n := t.node(o))), None)
     return t
 
-# %% ../nbs/04_arithmetic.ipynb #e6a02a4e
+# %% ../nbs/04_arithmetic.ipynb #931e6be7
 def trace_model(
     model:nn.Module, # any model that takes one tensor; it is left as it was
     input_size:tuple, # shape of one input without the batch, such as `(3,224,224)`
@@ -476,7 +489,7 @@ def trace_model(
     except Exception as e:
         raise ValueError(f"{type(model).__name__} fails on input_size={tuple(input_size)} (without the batch): {e}") from e
 
-# %% ../nbs/04_arithmetic.ipynb #15e6c9e3
+# %% ../nbs/04_arithmetic.ipynb #f36b9fe3
 def node_field(
     node:Node, # a tensor of a traced model
     k:int, # axis of the input: 0 is the first one after the channels
@@ -492,7 +505,7 @@ def _size(node, k, n): # of the field along axis `k`, of length `n`; infinite if
     if len(first) > 1 and ((first == 0) & (last == n-1)).all(): return math.inf
     return (last-first+1).max().item()
 
-# %% ../nbs/04_arithmetic.ipynb #28b3a235
+# %% ../nbs/04_arithmetic.ipynb #7e17b416
 def _tidy(values): # one value if all are the same, else a tuple; whole numbers as ints
     values = [int(v) if v is not None and abs(v) < math.inf and v == int(v) else v for v in values]
     values = ['whole image' if v == math.inf else float(v) if isinstance(v, Fraction) else v for v in values]
@@ -505,7 +518,7 @@ def _row(r, image):
     return [r['name'], r['type'], node.shape[1:] if node.shape[:1] == (1,) else node.shape, *kernel, r['params'], r['mults'],
             _tidy([_size(node, k, image.shape[k+2]) for k in axes]), _tidy(node.jumps if is_map else [])]
 
-# %% ../nbs/04_arithmetic.ipynb #f36b9fe3
+# %% ../nbs/04_arithmetic.ipynb #1c3e61d8
 _columns = ('name', 'type', 'output shape', 'kernel', 'stride', 'padding', 'params', 'multiplications', 'receptive field', 'jump')
 
 def arithmetic(
@@ -521,7 +534,7 @@ def arithmetic(
     df.attrs = dict(unused=sum(p.numel() for p in model.parameters() if p not in t.credited), input_size=tuple(input_size))
     return df
 
-# %% ../nbs/04_arithmetic.ipynb #cec5081e
+# %% ../nbs/04_arithmetic.ipynb #77ca247b
 def totals(
     df, # what `arithmetic` returned
 ) -> dict: # params (used and unused ones together), unused, multiplications
@@ -539,7 +552,7 @@ def show_arithmetic(
     style = style.format('{:,}', subset=['params','multiplications']).set_uuid('arithmetic')
     return style.set_caption(f"{tot['params']:,} parameters, {tot['multiplications']:,} multiplications")
 
-# %% ../nbs/04_arithmetic.ipynb #561892e3
+# %% ../nbs/04_arithmetic.ipynb #f188e570
 def plot_arithmetic(
     df, # what `arithmetic` returned
     figsize=None, # inches; by default as high as the number of layers asks for
@@ -550,7 +563,7 @@ def plot_arithmetic(
     fig,axs = plt.subplots(1, 2, figsize=figsize or (7, min(1+len(d)/5, 5)), sharey=True)
     for ax,col,color in zip(axs, ('params','multiplications'), ('.25','.6')):
         ax.barh(range(len(d)), d[col], color=color, height=.9)
-        ax.set(title=f"{int(d[col].sum()):,}", xlabel=col)
+        ax.set(title=f"{int(d[col].sum()):,} in all", xlabel=col)
         ax.spines[['top','right']].set_visible(False)
     axs[0].set_ylabel('layer call')
     if len(d) <= 16: axs[0].set(yticks=range(len(d)), yticklabels=d.name)

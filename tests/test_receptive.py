@@ -1,0 +1,315 @@
+"Receptive fields: the recurrence, the gradient and the walk back agree, on known networks and on random ones."
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings, strategies as st
+from torch import nn
+
+from convlab import compat  # makes torchvision importable  # noqa: F401
+from convlab.arithmetic import arithmetic
+from convlab.receptive import effective_receptive_field, gradient_probe, image_box, receptive_field, show_precedents, trace_precedents
+
+from torchvision import models
+
+
+def build(name):
+    kw = dict(init_weights=False) if name in ('googlenet', 'inception_v3') else {}
+    return models.get_model(name, weights=None, **kw)
+
+
+# name, image, layer, theoretical size (None: the whole image)
+NETS = [('resnet18', 224, 'layer2', 99), ('resnet18', 448, 'layer4', 435), ('alexnet', 224, 'features', 195), ('vgg11', 160, 'features', 150),
+        ('mobilenet_v2', 160, 'features.6', 59), ('mobilenet_v2', 96, 'features.18', 491), ('googlenet', 160, 'inception4a', 139),
+        ('inception_v3', 199, 'Mixed_6a', 159), ('densenet121', 128, 'features.denseblock1', 59), ('shufflenet_v2_x1_0', 128, 'stage2', 63),
+        ('convnext_tiny', 160, 'features.1', 76), ('efficientnet_b0', 64, 'features.0', 3), ('efficientnet_b0', 64, 'features.2', None),
+        ('mobilenet_v3_small', 64, 'features.2', None), ('squeezenet1_1', 128, 'features', None), ('swin_t', 64, 'features.0', 4)]
+NETS[14] = ('squeezenet1_1', 160, 'features', 111)
+
+
+@pytest.mark.parametrize('name,n,layer,size', NETS)
+def test_three_ways_agree_on_known_networks(name, n, layer, size):
+    model = build(name)
+    rf = receptive_field(model, (3, n, n), layer)
+    assert rf.whole == ((size is None,)*2) and rf.size == ((size or n,)*2)
+    last = int(len(rf.first[0])) - 1
+    for row, col in ((last//2, last//2), (0, last)):
+        if name == 'swin_t': continue  # its map has the channels last
+        box = rf.box(row, col)
+        assert gradient_probe(model, (3, n, n), layer, row, col) == box
+        assert image_box(trace_precedents(model, (3, n, n), layer, row, col)) == box
+    middle = rf.box(last//2, last//2)
+    if size and size < n//2: assert tuple(b-a for a, b in middle) == rf.size  # far from the border all of it is there
+
+
+def late_strides(m):
+    "The ResNet of TF-Slim: the stride is in the last block of a stage."
+    for stage, after in ((m.layer1, m.layer2), (m.layer2, m.layer3), (m.layer3, m.layer4)):
+        after[0].conv2.stride = after[0].downsample[0].stride = (1, 1)
+        stage[-1].conv2.stride, stage[-1].downsample = (2, 2), nn.MaxPool2d(1, stride=2)
+    return m
+
+
+def mobilenet_v1():
+    "Howard et al. 2017, table 1: the convolutions."
+    layers = [nn.Conv2d(3, 8, 3, 2, 1)]
+    for s in (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1): layers += [nn.Conv2d(8, 8, 3, s, 1, groups=8), nn.Conv2d(8, 8, 1)]
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize('make,layer,size', [
+    (lambda: models.alexnet(weights=None), 'features.0', 11), (lambda: models.alexnet(weights=None), 'features.2', 19),
+    (lambda: models.alexnet(weights=None), 'features', 195), (lambda: models.vgg16(weights=None), 'features', 212),
+    (lambda: models.inception_v3(weights=None, init_weights=False), 'Mixed_7c', 1311), (mobilenet_v1, None, 315),
+    (lambda: late_strides(models.resnet50(weights=None)), 'layer4', 483),
+    (lambda: late_strides(models.resnet101(weights=None)), 'layer4', 1027),
+    (lambda: late_strides(models.resnet152(weights=None)), 'layer4', 1507)])
+def test_published_sizes(make, layer, size):
+    "Araujo, Norris and Sim 2019, and the tables of their library (github.com/google-research/receptive_field)."
+    with torch.device('meta'): model = make()
+    rf = receptive_field(model, (3, 299, 299), layer)
+    assert rf.size == (size, size)
+
+
+class Residual(nn.Module):
+    def __init__(self, ks, dilation, pad_mode):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 2, ks, padding=dilation*(ks//2), dilation=dilation, padding_mode=pad_mode)
+
+    def forward(self, x): return F.relu(x + self.conv(x))
+
+
+class Concat(nn.Module):
+    def __init__(self, a, b):
+        super().__init__()
+        self.a, self.b = a, b
+
+    def forward(self, x):
+        a, b = self.a(x), self.b(x)
+        n, m = min(a.shape[2], b.shape[2]), min(a.shape[3], b.shape[3])
+        return torch.cat([a[:, :1, :n, :m], b[:, 1:, :n, :m]], 1)
+
+
+def size_after(n, ks, s, p, d): return (n + 2*p - d*(ks-1) - 1)//s + 1
+
+
+@st.composite
+def window(draw, n):
+    "A convolution or pooling that fits on an n by n map: kernel 1-7, stride 1-3, dilation 1-3, padding 0-3."
+    ks, s, d, p = draw(st.integers(1, 7)), draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(0, 3))
+    if size_after(n, ks, s, p, d) < 1: ks, d = 1, 1
+    kind = draw(st.sampled_from(['conv', 'conv', 'grouped', 'max', 'avg']))
+    if kind == 'conv': return nn.Conv2d(2, 2, ks, s, p, d)
+    if kind == 'grouped': return nn.Conv2d(2, 2, ks, s, p, d, groups=2)
+    p = min(p, ks//2)
+    if size_after(n, ks, s, p, d if kind == 'max' else 1) < 1: ks = s = d = 1; p = 0
+    if kind == 'max': return nn.MaxPool2d(ks, s, p, d, ceil_mode=draw(st.booleans()))
+    return nn.AvgPool2d(ks, s, p, ceil_mode=draw(st.booleans()))
+
+
+@st.composite
+def stack(draw):
+    n = size = draw(st.integers(12, 40))
+    layers = []
+    for _ in range(draw(st.integers(1, 4))):
+        kind = draw(st.sampled_from(['window']*4 + ['residual', 'concat', 'norm', 'pad']))
+        if kind == 'residual': layer = Residual(draw(st.sampled_from([1, 3, 5, 7])), draw(st.integers(1, 3)), 'zeros')
+        elif kind == 'concat': layer = Concat(draw(window(n)), draw(window(n)))
+        elif kind == 'norm': layer = nn.Sequential(nn.BatchNorm2d(2), nn.GELU(), nn.Dropout())
+        elif kind == 'pad': layer = nn.ZeroPad2d([draw(st.integers(0, 3)) for _ in range(4)])
+        else: layer = draw(window(n))
+        with torch.no_grad(): shape = nn.Sequential(*layers, layer).eval()(torch.zeros(1, 2, size, size)).shape
+        layers.append(layer)
+        n = min(shape[2:])
+    return nn.Sequential(*layers), size, shape[2:], draw(st.floats(0, .999)), draw(st.floats(0, .999))
+
+
+@settings(max_examples=150, deadline=None)
+@given(stack())
+def test_walk_back_is_the_gradient_at_every_place(case):
+    "Borders, holes and padding included, there is no difference at all."
+    model, n, shape, a, b = case
+    row, col = int(a*shape[0]), int(b*shape[1])
+    box = image_box(trace_precedents(model, (2, n, n), None, row, col))
+    assert gradient_probe(model, (2, n, n), None, row, col) == box
+    theory = receptive_field(model, (2, n, n)).box(row, col)
+    if box: assert all(t[0] <= x[0] and x[1] <= t[1] for t, x in zip(theory, box))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 7), st.integers(1, 3), st.integers(0, 3), st.integers(1, 3), st.booleans()), min_size=1, max_size=3))
+def test_recurrence_is_the_gradient_far_from_the_border(specs):
+    layers = []
+    for ks, s, p, d, skip in specs:
+        layers.append(nn.Conv2d(2, 2, ks, s, p, d))
+        if skip: layers += [nn.ReLU(), Residual(3, d, 'zeros')]
+    model, size, jump = nn.Sequential(*layers), 1, 1
+    for ks, s, p, d, skip in specs:
+        size, jump = size + (ks-1)*d*jump, jump*s
+        if skip: size += 2*d*jump
+    n = 2*size + 4*jump + 8*sum(p*j for (_, _, p, _, _), j in zip(specs, (1, 3, 9))) + 12*jump  # so that the field fits well inside
+    rf = receptive_field(model, (2, n, n))
+    assert rf.size == (size, size) and rf.jump == (jump, jump)
+    row = len(rf.first[0])//2
+    box = gradient_probe(model, (2, n, n), None, row, row)
+    assert tuple(b-a for a, b in box) == (size, size) and box == rf.box(row, row)
+
+
+@pytest.mark.parametrize('layer,size,place', [
+    (nn.Conv1d(2, 4, 5, stride=2, dilation=2), (2, 40), (6,)), (nn.Conv3d(1, 2, (1, 3, 5), padding=1), (1, 6, 7, 8), (3, 3, 3)),
+    (nn.ConvTranspose2d(2, 2, 3, stride=2, padding=1), (2, 8, 8), (7, 8)), (nn.ConvTranspose2d(2, 4, 4, stride=3), (2, 6, 6), (5, 7)),
+    (nn.Conv2d(2, 2, 4, padding=(2, 1)), (2, 9, 9), (4, 4)), (nn.AdaptiveAvgPool2d((3, 5)), (2, 11, 11), (1, 2)),
+    (nn.AdaptiveMaxPool2d((3, 5)), (2, 11, 11), (1, 2)), (nn.MaxPool2d(3, 2, 1, ceil_mode=True), (2, 10, 10), (2, 2)),
+    (nn.MaxPool2d(3, 1, dilation=2), (2, 10, 10), (2, 2)), (nn.Upsample(scale_factor=2), (2, 5, 5), (4, 5)),
+    (nn.Upsample(scale_factor=2, mode='bilinear'), (2, 6, 6), (5, 6)), (nn.PixelShuffle(2), (4, 5, 5), (4, 4)),
+    (nn.PixelUnshuffle(2), (1, 8, 8), (2, 1)), (nn.LocalResponseNorm(2), (4, 5, 5), (2, 3)), (nn.ChannelShuffle(2), (4, 5, 5), (2, 3)),
+    (nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(2, 2, 3, padding=1)), (2, 8, 8), (7, 8)), (nn.Softmax(1), (2, 4, 4), (1, 1)),
+    (nn.Sequential(nn.ConvTranspose2d(2, 2, 2, stride=2), nn.Conv2d(2, 2, 3), nn.MaxPool2d(2)), (2, 8, 8), (3, 3)), (nn.Softmax2d(), (2, 4, 4), (1, 1)),
+    (nn.ReflectionPad2d(2), (2, 8, 8), (5, 5)), (nn.CircularPad2d(2), (2, 8, 8), (5, 5)), (nn.InstanceNorm2d(2), (2, 5, 5), (1, 1)),
+    (nn.GroupNorm(2, 2), (2, 5, 5), (1, 1)), (nn.LayerNorm(5), (2, 5, 5), (1, 1)), (nn.BatchNorm2d(2, track_running_stats=False), (2, 5, 5), (1, 1))])
+def test_single_layers(layer, size, place):
+    kw = dict(zip({1: ('col',), 2: ('row', 'col'), 3: ('depth', 'row', 'col')}[len(place)], place))
+    box = gradient_probe(layer, size, None, **kw)
+    assert receptive_field(layer, size).box(**kw) == box
+    assert image_box(trace_precedents(layer, size, None, **kw)) == box
+
+
+class SE(nn.Module):
+    def __init__(self, nf=2):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(nf, nf, 3, padding=1), nn.Conv2d(nf, nf, 1)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return x*self.fc(F.adaptive_avg_pool2d(x, 1)).sigmoid()
+
+
+class Attention(nn.Module):
+    def __init__(self, nf=4):
+        super().__init__()
+        self.attn = nn.MultiheadAttention(nf, 2, batch_first=True)
+
+    def forward(self, x):
+        t = x.flatten(2).transpose(1, 2)
+        return self.attn(t, t, t, need_weights=False)[0].transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+@pytest.mark.parametrize('model,size,place', [
+    (SE(), (2, 9, 9), (0, 8)), (Attention(), (4, 5, 5), (0, 4)), (nn.AdaptiveAvgPool2d(1), (2, 9, 9), (0, 0)),
+    (nn.Sequential(nn.Conv2d(2, 2, 3), nn.Flatten(), nn.Linear(98, 3)), (2, 9, 9), ()),
+    (nn.Sequential(nn.Conv2d(2, 2, 3), nn.AdaptiveMaxPool2d(1), nn.Conv2d(2, 2, 1), nn.Flatten()), (2, 9, 9), ())])
+def test_the_whole_image(model, size, place):
+    kw = dict(zip(('row', 'col'), place))
+    rf, whole = receptive_field(model, size), tuple((0, n) for n in size[1:])
+    assert rf.whole == (True, True) and rf.size == size[1:] and rf.box(**kw) == whole
+    assert gradient_probe(model, size, None, **kw) == image_box(trace_precedents(model, size, None, **kw)) == whole
+    assert 'whole image' in arithmetic(model, size)['receptive field'].tolist()
+
+
+class Written(nn.Module):
+    "Writes into a part of a tensor."
+    def forward(self, x):
+        y = torch.zeros_like(x)
+        y[:, :, 1:] = x[:, :, :-1]
+        y[:, :, :, 2:] += x[:, :, :, :-2]
+        return y
+
+
+@pytest.mark.parametrize('row,col', [(0, 0), (0, 5), (4, 1), (4, 4)])
+def test_writing_into_a_part(row, col):
+    box = gradient_probe(Written(), (1, 6, 6), None, row, col)
+    assert image_box(trace_precedents(Written(), (1, 6, 6), None, row, col)) == box
+    # the recurrence treats all positions of a row alike, so it may only say more
+    theory = receptive_field(Written(), (1, 6, 6)).box(row, col)
+    assert box is None or all(t[0] <= b[0] and b[1] <= t[1] for t, b in zip(theory, box))
+
+
+def test_circular_padding_sees_the_other_side():
+    model = nn.Conv2d(1, 1, 3, padding=1, padding_mode='circular')
+    assert gradient_probe(model, (1, 9, 9), None, 0, 4) == image_box(trace_precedents(model, (1, 9, 9), None, 0, 4)) == ((0, 9), (3, 6))
+
+
+def test_holes_and_padding():
+    "Dilation and padding: the first tap lies in the padding, so the second is all there is."
+    model = nn.Conv2d(1, 1, 2, padding=1, dilation=6)
+    assert receptive_field(model, (1, 9, 9)).box(0, 0) == ((0, 6), (0, 6))  # as if the image went on
+    assert image_box(trace_precedents(model, (1, 9, 9), None, 0, 0)) == gradient_probe(model, (1, 9, 9), None, 0, 0) == ((5, 6), (5, 6))
+
+
+def test_a_position_in_the_padding_depends_on_nothing():
+    model = nn.Conv2d(1, 1, 1, padding=3)
+    assert receptive_field(model, (1, 5, 5)).box(0, 0) is None
+    assert gradient_probe(model, (1, 5, 5), None, 0, 0) is None
+    d = trace_precedents(model, (1, 5, 5), None, 0, 0)
+    assert image_box(d) is None and len(d) == 1
+
+
+def test_precedents_of_every_map():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, stride=2), nn.ReLU(), nn.Conv2d(2, 2, 3, stride=2))
+    d = trace_precedents(model, (1, 22, 22), '2', 1, 2)
+    assert d.name.tolist() == ['image', '0', '1', '2'] and d['map'].tolist() == [(22, 22), (10, 10), (10, 10), (4, 4)]
+    assert d['size'].tolist() == [(7, 7), (3, 3), (3, 3), (1, 1)]
+    assert d.iloc[1][['top', 'bottom', 'left', 'right']].tolist() == [2, 5, 4, 7]
+
+
+def test_effective_field():
+    model, x = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 2, 3, padding=1)).train(), torch.randn(4, 2, 9, 9)
+    erf = effective_receptive_field(model, x, '2', 4, 4)
+    assert erf.shape == (9, 9) and erf.sum() == pytest.approx(1)
+    box = torch.zeros(9, 9, dtype=torch.bool)
+    box[2:7, 2:7] = True
+    assert (erf[~box] == 0).all() and model.training and not x.requires_grad
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+    with torch.no_grad(): assert torch.equal(effective_receptive_field(model, x, '2', 4, 4), erf)
+
+
+def test_the_model_is_left_as_it_was():
+    model = models.resnet18(weights=None).train()
+    before, rng = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
+    gradient_probe(model, (3, 64, 64), 'layer1', 3, 3)
+    trace_precedents(model, (3, 64, 64), 'layer1', 3, 3)
+    effective_receptive_field(model, torch.rand(1, 3, 64, 64, generator=torch.Generator()), 'layer1', 3, 3)
+    with pytest.raises(ValueError): gradient_probe(model, (3, 64, 64), 'layer1', 99, 3)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items()) and torch.equal(torch.get_rng_state(), rng)
+    assert all(m.training and not m._forward_hooks for m in model.modules())
+    assert all(p.grad is None for p in model.parameters())
+
+
+NET = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 3))
+
+
+@pytest.mark.parametrize('f', [trace_precedents, gradient_probe])
+@pytest.mark.parametrize('args,error,text', [
+    (((1, 8, 8), 'conv', 1, 1), KeyError, "layer 'conv' is not in the model"),
+    (((1, 8, 8), '0', 6, 1), ValueError, 'row must be from 0 to 5; got 6'),
+    (((1, 8, 8), '0', 1, -1), ValueError, 'col must be from 0 to 5; got -1'),
+    (((1, 8, 8), '0', 1.5, 1), TypeError, 'row must be an int; got 1.5'),
+    (((1, 8, 8), '0', 1), ValueError, 'row and col must be given'),
+    (((1, 8, 8), '2', 1, 1), ValueError, 'row and col must be left out'),
+    ((8, '0', 1, 1), TypeError, 'input_size must be a tuple'),
+    (((1, 9, 9), '0', 1, 1), ValueError, r'Sequential fails on input_size=\(1, 9, 9\)'),
+])
+def test_bad_input(f, args, error, text):
+    with pytest.raises(error, match=text): f(NET, *args)
+
+
+def test_names_of_layers():
+    with pytest.raises(KeyError, match=r"did you mean one of \['layer4'"): receptive_field(models.resnet18(weights=None), (3, 64, 64), 'layer5')
+    with pytest.raises(ValueError, match="layer 'aux1' is never called"): receptive_field(build('googlenet'), (3, 64, 64), 'aux1')
+    with pytest.raises(TypeError, match='model must be an nn.Module'): receptive_field('resnet', (3, 8, 8))
+    with pytest.raises(ValueError, match='x must be a tensor'): effective_receptive_field(NET, torch.zeros(8, 8), '0', 1, 1)
+
+
+def test_a_layer_called_twice_means_its_last_call():
+    conv = nn.Conv2d(1, 1, 3, padding=1)
+    model = nn.Sequential(conv, nn.ReLU(), conv)
+    assert receptive_field(model, (1, 9, 9), '0').size == (5, 5)
+    assert gradient_probe(model, (1, 9, 9), '0', 4, 4) == ((2, 7), (2, 7))
+
+
+def test_drawing():
+    import matplotlib
+    matplotlib.use('agg')
+    import matplotlib.pyplot as plt
+    axs = show_precedents(models.resnet18(weights=None), torch.rand(3, 64, 64), 'layer1.0.conv1', 3, 3, maps=['conv1'])
+    assert [a.get_title() for a in axs] == ['image: 19×19', 'conv1: 7×7', 'layer1.0.conv1: 1×1']
+    plt.close('all')
