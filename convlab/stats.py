@@ -49,8 +49,8 @@ def _near(b, opt, bufs):
 # %% ../nbs/07_activation_stats.ipynb #21506826
 def _hist_plain(b, lo, bufs=None):
     "Histogram of every row of `b` from `lo` to 10, bins 1/4 wide, with what is below before it and what is above behind."
-    inner = torch.stack([r.histc(4*(10-lo), lo, 10) for r in b]).long()
-    return torch.cat([(b < lo).sum(1, keepdim=True), inner, (b > 10).sum(1, keepdim=True)], 1)
+    code = torch.where(b == 10, 39, (b*4).floor().clamp(4*lo-1, 40)) # exactly 10 belongs to the last bin
+    return torch.stack([r.histc(4*(10-lo)+2, 4*lo-1.5, 40.5) for r in code]).long()
 
 # %% ../nbs/07_activation_stats.ipynb #10e66f05
 def _hist(b, lo, bufs):
@@ -64,7 +64,7 @@ def _hist(b, lo, bufs):
     pairs = _scratch(bufs, 'pairs', more, torch.int16).copy_(more).add_((1-4*lo)*(base+1))
     table = torch.stack([r.bincount(minlength=n*base) for r in pairs]).view(-1, n, base)
     res = table.sum(2) + table[:,:,:n].sum(1)
-    if res[:,-1].any(): # exactly 10 belongs to the last bin
+    if res[:,-1].any(): # as above
         res[:,-2:] += torch.eq(b, 10, out=code).sum(1).long()[:,None] * torch.tensor([1,-1])
     return res
 
@@ -82,7 +82,7 @@ def _reduce(b, opt, bufs):
 def _pool(rows, width):
     "Rows of statistics pooled so that one row is left for every `width` batches."
     key,inv = torch.unique_consecutive(rows['batch']//width, return_inverse=True)
-    if len(key) == len(inv): return rows
+    if len(key) == len(inv): return rows | dict(batch=key*width)
     inv = inv.to(rows['n'].device)
     def add(v): return torch.zeros(len(key), *v.shape[1:], dtype=v.dtype, device=v.device).index_add_(0, inv, v)
     n = add(rows['n'])
@@ -153,7 +153,7 @@ def _see(self:_Series, b):
 # %% ../nbs/07_activation_stats.ipynb #fcbcfee3
 def _tensors(o):
     "All floating-point tensors in `o`, however deep in tuples, lists or dictionaries."
-    if isinstance(o, Tensor): return [o.as_subclass(Tensor)] if o.is_floating_point() else []
+    if isinstance(o, Tensor): return [o] if o.is_floating_point() else []
     if isinstance(o, Mapping): o = o.values()
     elif not isinstance(o, (tuple,list)): return []
     return [t for x in o for t in _tensors(x)]
@@ -192,28 +192,28 @@ class _Watch:
         self.phase,self.count,self.dead = None,dict(train=0, valid=0),[]
 
     def attach(self):
-        if self.handles: return
-        for i,(_,m) in enumerate(self.layers):
-            add = m.register_forward_hook if self.cfg.is_forward else m.register_full_backward_hook
-            self.handles.append(add(partial(self.collect, i)))
+        if not self.handles: self.handles = [m.register_forward_hook(partial(self.collect, i)) for i,(_,m) in enumerate(self.layers)]
 
     def detach(self):
-        self.phase = None
+        self.stop()
         while self.handles: self.handles.pop().remove()
 
     def collect(self, i, m, inp, out):
-        "The hook: note what layer `i`, the module `m`, put out."
+        "The hook: note what layer `i`, the module `m`, puts out, or the gradients that come back to it."
         if self.phase is None: return
-        with torch.inference_mode():
-            for part,x in enumerate(_tensors(out)):
-                key = self.phase,i,part
-                if key not in self.series: self.series[key] = _Series(self.cfg, self.bufs, -1 if isinstance(m, _last) else 1)
-                self.series[key].add(x, self.count[self.phase])
+        for part,x in enumerate(_tensors(out)):
+            if self.cfg.is_forward: self.note((self.phase,i,part), m, x)
+            elif x.requires_grad: x.register_hook(partial(self.note, (self.phase,i,part), m))
+
+    def note(self, key, m, x):
+        if key not in self.series: self.series[key] = _Series(self.cfg, self.bufs, -1 if isinstance(m, _last) else 1)
+        with torch.inference_mode(): self.series[key].add(x if type(x) is Tensor else x.as_subclass(Tensor), self.count[key[0]])
 
 # %% ../nbs/07_activation_stats.ipynb #9a49f451
 @patch
 def start(self:_Watch, training, step):
     "A batch begins: is it to be recorded?"
+    self.stop() # if the last batch was cancelled
     if training: self.phase = 'train' if step % (self.cfg.every or 1) == 0 else None
     else: self.phase = 'valid' if self.cfg.valid else None
 
@@ -226,6 +226,7 @@ def stop(self:_Watch):
 @patch
 def end_epoch(self:_Watch):
     "Reduce what is left, and write down which units have not been active since the last call."
+    self.stop()
     with torch.inference_mode():
         for s in self.series.values(): s.flush()
     first = {i: s for (phase,i,part),s in self.series.items() if phase == 'train' and part == 0 and s.seen is not None}
@@ -308,31 +309,38 @@ def after_batch(self:ActivationStats):
 @patch(as_prop=True)
 def layers(self:ActivationStats) -> list: # names, in the order of their index
     "Names of the layers that are watched."
+    if self.learn is None: raise RuntimeError("this callback belongs to no Learner yet: pass it as cbs=ActivationStats()")
     return [n for n,_ in (self.watch.layers if self.watch else _choose(self.learn.model, self.cfg))]
 
 @patch
 def _find(self:ActivationStats, layer):
     "Index and part of `layer`: an index, or a name, with `:1` behind it for the second tensor of a tuple, and so on."
     names = self.layers
-    if not names: raise ValueError("no layer is watched; to watch modules that have no parameters pass include_paramless=True")
     if isinstance(layer, str):
-        name,_,part = layer.partition(':')
-        if name not in names: raise KeyError(f"there is no layer {layer!r}; the layers are {names}")
-        return names.index(name),int(part or 0)
+        name,_,part = (layer,'','0') if layer in names else layer.rpartition(':')
+        if name not in names or not part.isdigit(): raise KeyError(f"there is no layer {layer!r}; the layers are {names}")
+        return names.index(name),int(part)
     if not isinstance(layer, int): raise TypeError(f"layer must be an index or a name; got {layer!r}")
     if not -len(names) <= layer < len(names): raise IndexError(f"layer must be from {-len(names)} to {len(names)-1}; got {layer}")
     return layer % len(names),0
 
 # %% ../nbs/07_activation_stats.ipynb #29bb39a8
 @patch
-def _rows(self:ActivationStats, layer, valid=False):
-    "All that is known about `layer`, one row a batch, on the CPU."
-    i,part = self._find(layer)
+def _ready(self:ActivationStats, valid=False):
+    "Indices of the layers on record; a clear error if there is nothing at all."
+    if not self.layers: raise ValueError("no layer is watched: none has parameters, or modules is empty; "
+                                         "to watch modules that have no parameters pass include_paramless=True")
     key = 'valid' if valid else 'train'
     if not self.watch or not self.watch.count[key]:
         raise RuntimeError("no batch of validation has been recorded: pass valid=True and train" if valid
                            else "no batch has been recorded yet: train first, for example with learn.fit(1)")
-    series = self.watch.series.get((key,i,part))
+    return sorted(i for phase,i,part in self.watch.series if phase == key and part == 0)
+
+@patch
+def _rows(self:ActivationStats, layer, valid=False):
+    "All that is known about `layer`, one row a batch, on the CPU."
+    self._ready(valid)
+    series = self.watch.series.get(('valid' if valid else 'train', *self._find(layer)))
     if series is None: raise ValueError(f"layer {layer!r} put out no such tensor in any batch that was recorded")
     with torch.inference_mode():
         series.flush()
@@ -368,7 +376,7 @@ def stats(self:ActivationStats) -> L: # of batches; each a list of layers; each 
         keys,vals = ('mean','std','near_zero'),list(self.layer_stats(layer))
         if self.cfg.with_hist: keys,vals = keys+('hist',),vals+[self._rows(layer)['hist'][:,1:-1].float()]
         return [dict(zip(keys, o)) for o in zip(*vals)]
-    return L(L(o) for o in zip(*(one(i) for i in range(len(self.layers)))))
+    return L(L(o) for o in zip(*(one(i) for i in self._ready())))
 
 @patch
 def to_frame(self:ActivationStats):
@@ -377,7 +385,7 @@ def to_frame(self:ActivationStats):
     def one(key, i):
         rows,(mean,std,near) = self._rows(i, key == 'valid'),self.layer_stats(i, key == 'valid')
         return pd.DataFrame(dict(phase=key, batch=rows['batch'].numpy(), layer=self.layers[i], n=rows['n'].long().numpy(), mean=mean, std=std, near_zero=near))
-    self._rows(0)
+    self._ready()
     return pd.concat([one(key, i) for key,i,part in sorted(self.watch.series) if part == 0], ignore_index=True)
 
 # %% ../nbs/07_activation_stats.ipynb #5af81c5e
@@ -387,7 +395,9 @@ def dead(self:ActivationStats,
 ): # a pandas `DataFrame` with a row a layer
     "Units (for a convolution: channels) that put out nothing above zero in a whole epoch of training, anywhere, for any input."
     import pandas as pd
-    self._rows(0)
+    self._ready()
+    n = len(self.watch.dead)
+    if not -n <= epoch < n: raise IndexError(f"epoch must be from {-n} to {n-1}; got {epoch}")
     masks = self.watch.dead[epoch]
     data = [(self.layers[i], len(m), int(m.sum()), m.nonzero()[:,0].tolist()) for i,m in sorted(masks.items())]
     return pd.DataFrame(data, columns=['layer','units','dead','which'])
@@ -434,9 +444,10 @@ def plot_all(self:ActivationStats,
 ):
     "The three statistics of all layers in one figure."
     import matplotlib.pyplot as plt
+    which = self._ready(valid)
     fig,axs = plt.subplots(1, 3, figsize=(12,3.5))
-    for i,name in enumerate(self.layers):
-        style = dict(color=plt.cm.viridis(0.9*i/max(1, len(self.layers)-1)), linestyle=('-','--','-.',':')[i%4], label=name)
+    for i in which:
+        style = dict(color=plt.cm.viridis(0.9*i/max(1, which[-1])), linestyle=('-','--','-.',':')[i%4], label=self.layers[i])
         x = self._rows(i, valid)['batch']
         for o,ax,title in zip(self.layer_stats(i, valid), axs, ('mean', 'std', '% near zero')): _curve(ax, x, o, title, **style)
     axs[2].set_ylabel(self._near_label())

@@ -1,0 +1,512 @@
+"""Activation statistics: the same numbers as fastai's, on models and in situations that a learner need not read about."""
+import gc
+import pickle
+import warnings
+
+import matplotlib
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from convlab import compat  # noqa: F401  before fastai
+from fastai.callback.hook import ActivationStats as FastaiStats
+from fastai.vision.all import (Callback, CancelBatchException, CancelEpochException, CancelFitException, CancelTrainException,
+                               CancelValidException, DataLoaders, F, Learner, TensorImageBW, accuracy, set_seed)
+from torch import nn
+from convlab import stats
+from convlab.models import simple_cnn
+from convlab.stats import ActivationStats
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left():
+    yield
+    plt.close('all')
+
+
+def loaders(n=330, shape=(1, 28, 28), bs=32, seed=0, valid=70, image=False):
+    g = torch.Generator().manual_seed(seed)
+    x, y = torch.randn(n, *shape, generator=g), torch.randint(0, 10, (n,), generator=g)
+    if image: x = TensorImageBW(x)
+    return DataLoaders.from_dsets(list(zip(x, y)), list(zip(x[:valid], y[:valid])), bs=bs, device='cpu')
+
+
+def train(cbs, model=None, epochs=1, lr=0.01, dls=None, loss=F.cross_entropy, **kwargs):
+    set_seed(0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='You are shadowing an attribute .modules')  # fastai's own callback
+        learn = Learner(dls or loaders(**kwargs), model or simple_cnn(), loss_func=loss, metrics=accuracy, cbs=cbs)
+        with learn.no_bar(), learn.no_logging(): learn.fit(epochs, lr)
+    return learn
+
+
+def hooks(model): return sum(len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules())
+
+
+def same(theirs, ours, n_layers):
+    for i in range(n_layers):
+        for a, b in zip(theirs.layer_stats(i), ours.layer_stats(i)): np.testing.assert_allclose(list(b), list(a), rtol=1e-5, atol=1e-5)
+        if ours.cfg.with_hist: np.testing.assert_allclose(ours.hist(i), theirs.hist(i), atol=1e-5)
+
+
+# -- the same as fastai's ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('bs,lr', [(8, 0.06), (64, 0.001), (64, 1.), (330, 0.06)])
+def test_equal_to_fastai(bs, lr):
+    theirs, ours = FastaiStats(with_hist=True), ActivationStats(with_hist=True)
+    train([theirs, ours], bs=bs, lr=lr, epochs=2)
+    same(theirs, ours, 5)
+    assert len(ours.stats) == len(theirs.stats) == 2*(330//bs)
+    for a, b in zip(theirs.stats[0], ours.stats[0]):
+        assert list(a) == list(b) and a['mean'] == pytest.approx(b['mean'], abs=1e-5)
+        assert (a['hist'] == b['hist']).all()
+
+
+@pytest.mark.parametrize('kwargs', [dict(every=3), dict(include_paramless=True), dict(with_hist=False, every=2, include_paramless=True)])
+def test_equal_to_fastai_with_its_options(kwargs):
+    kwargs = dict(with_hist=True) | kwargs
+    theirs, ours = FastaiStats(**kwargs), ActivationStats(**kwargs)
+    train([theirs, ours], epochs=2)
+    same(theirs, ours, len(theirs.modules))
+    assert len(theirs.layer_stats(0)[0]) == len(ours.layer_stats(0)[0])
+
+
+def test_equal_to_fastai_on_chosen_modules():
+    model = simple_cnn(norm=nn.BatchNorm2d)
+    theirs, ours = FastaiStats(with_hist=True, modules=[model[1][0], model[2]]), ActivationStats(with_hist=True, modules=['1.0', model[2]])
+    train([theirs, ours], model)
+    same(theirs, ours, 2)
+    assert ours.layers == ['1.0', '2']
+
+
+def test_equal_to_fastai_with_batch_norm_and_negative_indices():
+    theirs, ours = FastaiStats(with_hist=True), ActivationStats(with_hist=True)
+    train([theirs, ours], simple_cnn(norm=nn.BatchNorm2d))
+    for i in (-1, -2, -4): np.testing.assert_allclose(ours.hist(i), theirs.hist(i), atol=1e-5)
+    assert ours.layers[-4] == '3.0'
+
+
+def test_equal_to_fastai_on_image_tensors_and_in_place_relu():
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4*24*24, 10))
+    theirs, ours = FastaiStats(with_hist=True), ActivationStats(with_hist=True)
+    train([theirs, ours], model, image=True)
+    same(theirs, ours, 3)
+    assert (ours.hist(0)[0].expm1() < 32*4*26*26).all()
+    near = ours.layer_stats(0)[2]
+    assert max(near) < 1 and min(ours.layer_stats(0)[0]) < 0.2
+
+
+def test_large_outputs_that_are_reduced_one_batch_at_a_time(monkeypatch):
+    monkeypatch.setattr(stats._Series, 'room', 1000)
+    theirs, ours = FastaiStats(with_hist=True), ActivationStats(with_hist=True)
+    train([theirs, ours])
+    same(theirs, ours, 5)
+
+
+def test_no_warning_and_the_run_is_unchanged():
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        set_seed(0)
+        def losses(cbs):
+            set_seed(0)
+            learn = Learner(loaders(), simple_cnn(), loss_func=F.cross_entropy, cbs=cbs)
+            learn.dls.train.rng.seed(0)
+            with learn.no_bar(), learn.no_logging(): learn.fit(1, 0.01)
+            return torch.stack(learn.recorder.losses) if hasattr(learn.recorder.losses[0], 'shape') else learn.recorder.losses
+        assert torch.equal(losses([]), losses([ActivationStats(with_hist=True, signed=True, valid=True, include_paramless=True)]))
+
+
+# -- reductions ----------------------------------------------------------------------------------------------------------
+
+edges = [0., -0., 0.05, 10., -10., 0.25, 9.75, 1e-30, -1e-30, float('inf'), -float('inf'), 1e30, -1e30]
+edges += [float(np.nextafter(np.float32(e), np.float32(d))) for e in (0.25, 0.5, 1, 2, 4, 8, 9.75, 10, 0.05) for d in (-100, 100)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(k=st.integers(1, 4), n=st.integers(1, 300), scale=st.sampled_from([1e-3, 1., 5., 1e4]), lo=st.sampled_from([0, -10]),
+       seed=st.integers(0, 2**16), special=st.lists(st.sampled_from(edges), max_size=8))
+def test_fast_histogram_is_the_plain_one(k, n, scale, lo, seed, special):
+    b = torch.randn(k, n, generator=torch.Generator().manual_seed(seed))*scale
+    b.view(-1)[:len(special)] = torch.tensor(special)[:b.numel()]
+    before = b.clone()
+    fast, plain = stats._hist(b, lo, {}), stats._hist_plain(b, lo)
+    assert torch.equal(fast, plain)
+    assert (fast.sum(1) == n).all() and torch.equal(b, before)
+    if lo == 0: assert torch.equal(fast[:, 1:-1], torch.stack([r.histc(40, 0, 10) for r in b]).long())
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(2, 3000), shift=st.sampled_from([0., 1., 30., 1e3]), scale=st.sampled_from([1e-2, 1., 100.]), seed=st.integers(0, 2**16))
+def test_moments(n, shift, scale, seed):
+    b = torch.randn(2, n, generator=torch.Generator().manual_seed(seed))*scale + shift
+    mean, m2 = stats._moments(b, {})
+    exact = b.double()
+    np.testing.assert_allclose(mean, exact.mean(1), rtol=1e-5, atol=1e-6*scale)
+    np.testing.assert_allclose((m2/(n-1)).sqrt(), exact.std(1), rtol=1e-5 + 1e-6*shift/scale)
+
+
+@settings(max_examples=40, deadline=None)
+@given(batch=st.lists(st.integers(0, 12), min_size=2, max_size=30).map(sorted), width=st.integers(1, 5))
+def test_pooling_is_exact(batch, width):
+    xs = [torch.randn(int(1+b)*2, generator=torch.Generator().manual_seed(i)).double()+b for i, b in enumerate(batch)]
+    opt = ActivationStats(with_hist=True).cfg
+    rows = stats._join([stats._reduce(x.float()[None], opt, {}) | dict(batch=torch.tensor([b])) for x, b in zip(xs, batch)])
+    res = stats._pool(rows, width)
+    for i, key in enumerate(sorted({b//width for b in batch})):
+        x = torch.cat([x for x, b in zip(xs, batch) if b//width == key]).float()
+        assert res['batch'][i] == key*width and res['n'][i] == len(x) and res['near'][i] == (x <= 0.05).sum()
+        assert res['mean'][i].item() == pytest.approx(x.mean().item(), abs=1e-5)
+        assert (res['m2'][i]/(len(x)-1)).sqrt().item() == pytest.approx(x.std().item(), rel=1e-4)
+        assert torch.equal(res['hist'][i], stats._hist_plain(x[None], 0)[0])
+
+
+def test_never_waits_for_a_device():
+    "A tensor on the device `meta` has no values: whatever asked for one would fail."
+    opt = ActivationStats(with_hist=False).cfg
+    with torch.inference_mode():
+        series = stats._Series(opt, {}, 1)
+        for i in range(70): series.add(torch.empty(64, 8, 14, 14, device='meta'), i)
+        series.flush()
+        assert series.rows()['mean'].shape == (70,) and series.rows()['mean'].device.type == 'meta'
+
+
+# -- other models --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions(dtype):
+    class Cast(nn.Module):
+        def forward(self, x): return x.to(dtype)
+    class Back(nn.Module):
+        def forward(self, x): return x.float()
+    model = nn.Sequential(nn.Flatten(), Cast(), nn.Linear(784, 40).to(dtype), nn.ReLU(), nn.Linear(40, 10).to(dtype), Back())
+    theirs, ours = FastaiStats(with_hist=True), ActivationStats(with_hist=True)
+    train([theirs, ours], model, lr=0.001)
+    same(theirs, ours, 2)
+    assert all(np.isfinite(ours.layer_stats(0)[1]))
+
+
+def test_half_precision_beyond_its_sums():
+    "65504 is the largest float16: sums must not be taken in it."
+    with torch.inference_mode():
+        series = stats._Series(ActivationStats(with_hist=True).cfg, {}, 1)
+        series.add(torch.full((100, 100), 60000., dtype=torch.float16), 0)
+        series.flush()
+        rows = series.rows()
+    assert rows['mean'].item() == 60000 and rows['m2'].item() == 0 and rows['hist'][0, -1] == 10_000
+
+
+class Rnn(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.LSTM(28, 12, batch_first=True), nn.Linear(12, 10)
+
+    def forward(self, x):
+        out, (h, c) = self.rnn(x.squeeze(1))
+        return self.head(h[-1])
+
+
+def test_tuple_outputs():
+    theirs, ours = FastaiStats(with_hist=True), ActivationStats(with_hist=True)
+    model = Rnn()
+    train([theirs, ours], model)
+    assert ours.layers == ['rnn', 'head'] and theirs.stats[0][0][2]['mean'] == pytest.approx(ours.layer_stats('rnn:2')[0][0], abs=1e-6)
+    for part, name in enumerate(['rnn', 'rnn:1', 'rnn:2']):
+        assert [b[0][part]['std'] for b in theirs.stats] == pytest.approx(list(ours.layer_stats(name)[1]), abs=1e-6)
+        np.testing.assert_allclose(torch.stack([b[0][part]['hist'] for b in theirs.stats]).t().log1p(), ours.hist(name), atol=1e-5)
+    ours.plot_layer_stats('rnn:1')
+    assert ours.dead().set_index('layer').loc['rnn'].units == 12
+    with pytest.raises(ValueError, match='rnn:3'): ours.layer_stats('rnn:3')
+
+
+def test_outputs_that_are_dictionaries_none_or_whole_numbers():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lin, self.none, self.ints, self.w = nn.Linear(784, 10), nn.Identity(), nn.Identity(), nn.Parameter(torch.ones(1))
+        def forward(self, x): return {'out': self.lin(x.flatten(1)*self.w), 'none': self.none(None), 'ints': self.ints(torch.arange(3))}
+    ours = ActivationStats(with_hist=True, modules=['lin', 'none', 'ints', ''])
+    model = Odd()
+    learn = Learner(loaders(), model, loss_func=lambda p, y: F.cross_entropy(p['out'], y), cbs=ours)
+    class NoPreds(Callback):
+        def before_validate(self): raise CancelValidException
+    learn.add_cb(NoPreds())
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 0.01)
+    assert ours.layers == ['lin', 'none', 'ints', 'Odd']
+    assert list(ours.layer_stats('lin')[0]) == list(ours.layer_stats('Odd')[0])
+    for name in ('none', 'ints'):
+        with pytest.raises(ValueError, match='no such tensor'): ours.layer_stats(name)
+
+
+def test_a_module_used_twice_is_pooled():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.act = nn.Linear(784, 784), nn.Linear(784, 10), nn.ReLU()
+        def forward(self, x): return self.b(self.act(self.a(self.act(self.a(x.flatten(1))))))
+    model, seen = Twice(), []
+    model.a.register_forward_hook(lambda m, i, o: seen.append(o.detach()) if m.training else None)
+    ours = ActivationStats(with_hist=True, include_paramless=True)
+    train(ours, model)
+    pairs = [torch.cat(p).flatten() for p in zip(seen[::2], seen[1::2])]
+    mean, std, near = ours.layer_stats('a')
+    assert len(mean) == len(pairs) == 10
+    assert list(mean) == pytest.approx([p.mean().item() for p in pairs], abs=1e-6)
+    assert list(std) == pytest.approx([p.std().item() for p in pairs], abs=1e-5)
+    assert torch.equal(ours.hist('a').expm1().round()[:, 0], pairs[0].histc(40, 0, 10))
+
+
+def test_gradients_instead_of_outputs():
+    model, grads = simple_cnn(), []
+    model[0][0].register_forward_hook(lambda m, i, o: None if o.requires_grad and o.register_hook(grads.append) else None)
+    ours = ActivationStats(is_forward=False)
+    train(ours, model)
+    assert list(ours.layer_stats('0.0')[1]) == pytest.approx([g.std().item() for g in grads], rel=1e-4)
+    assert hooks(model) == 1
+
+
+# -- training and validation ---------------------------------------------------------------------------------------------
+
+def test_validation_is_apart():
+    ours, plain = ActivationStats(with_hist=True, valid=True), ActivationStats(with_hist=True)
+    train([plain, ours], epochs=2)
+    assert len(ours.layer_stats(0)[0]) == 20 and len(ours.layer_stats(0, valid=True)[0]) == 6
+    assert list(ours.layer_stats(0)[1]) == list(plain.layer_stats(0)[1])
+    frame = ours.to_frame()
+    assert frame.columns.tolist() == ['phase', 'batch', 'layer', 'n', 'mean', 'std', 'near_zero']
+    assert frame.groupby('phase').size().to_dict() == {'train': 5*20, 'valid': 5*6}
+    assert frame.query("phase == 'valid' and layer == '4'")['n'].tolist() == [320, 320, 60]*2
+    with pytest.raises(RuntimeError, match='valid=True'): plain.layer_stats(0, valid=True)
+    ours.plot_all(valid=True), ours.plot_layer_stats(0, valid=True), ours.color_dim(0, valid=True)
+
+
+def test_validating_afterwards_loses_nothing():
+    ours = ActivationStats(with_hist=True)
+    learn = train(ours)
+    before = list(ours.layer_stats(0)[0])
+    with learn.no_bar(), learn.no_logging(): learn.validate(), learn.get_preds()
+    assert list(ours.layer_stats(0)[0]) == before and hooks(learn.model) == 0
+
+
+def test_training_again_starts_anew():
+    ours = ActivationStats()
+    learn = train(ours, epochs=2)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 0.01)
+    assert len(ours.layer_stats(0)[0]) == 10 and learn.activation_stats is ours
+
+
+# -- dead units ----------------------------------------------------------------------------------------------------------
+
+def test_dead_units():
+    model = simple_cnn()
+    with torch.no_grad():
+        model[1][0].weight[[2, 5]] = 0
+        model[1][0].bias[[2, 5]] = torch.tensor([-1., 0.])
+    ours = ActivationStats(include_paramless=True)
+    train(ours, model, lr=1e-9, epochs=2)
+    for name in ('1.0', '1.1'):
+        row = ours.dead().set_index('layer').loc[name]
+        assert (row.units, row.dead, row.which) == (16, 2, [2, 5])
+    assert ours.dead(0).equals(ours.dead(1)) and ours.dead().set_index('layer').loc['0.0'].dead == 0
+
+
+def test_a_unit_that_wakes_is_not_dead():
+    with torch.inference_mode():
+        series = stats._Series(ActivationStats().cfg, {}, 1)
+        x = -torch.ones(4, 3, 2, 2)
+        for i in range(200):
+            if i == 150: x[3, 1, 0, 1] = 1e-6
+            series.add(x, i)
+        series.flush()
+    assert series.seen.tolist() == [False, True, False]
+
+
+# -- every, memory -------------------------------------------------------------------------------------------------------
+
+def test_memory_is_bounded():
+    with torch.inference_mode():
+        series = stats._Series(ActivationStats(with_hist=True, max_batches=50).cfg, {}, 1)
+        sizes, total, n = [], 0., 3000
+        for i in range(n):
+            x = torch.full((2, 3), i/n*8)
+            total += x.sum().item()
+            series.add(x, i)
+            if i % 500 == 499:
+                kept = sum(v.numel()*v.element_size() for p in series.parts for v in p.values())
+                sizes.append(kept + (series.both.numel()*4 if series.both is not None else 0))
+        series.flush()
+        rows = series.rows()
+    assert len(rows['n']) <= 50 and series.width == 64
+    assert max(sizes) < (50 + series.keep*32)*400
+    assert rows['n'].sum() == 6*n and (rows['n']*rows['mean']).sum().item() == pytest.approx(total, rel=1e-5)
+    assert rows['hist'].sum() == 6*n and rows['batch'].tolist() == list(range(0, n, 64))
+
+
+def test_few_rows_pool_what_many_rows_show():
+    few, many = ActivationStats(with_hist=True, max_batches=4), ActivationStats(with_hist=True)
+    train([few, many], epochs=2)
+    assert len(many.layer_stats(0)[0]) == 20 and len(few.layer_stats(0)[0]) == 3
+    assert few.hist(0).expm1().sum(1).numpy() == pytest.approx(many.hist(0).expm1().sum(1).numpy(), rel=1e-4)
+    assert few.layer_stats(0)[0][0] == pytest.approx(np.mean(many.layer_stats(0)[0][:8]), abs=1e-6)
+    few.color_dim(0)
+    assert plt.gca().images[0].get_extent()[:2] == [0, 24]
+
+
+# -- however training ends -----------------------------------------------------------------------------------------------
+
+cancels = [CancelBatchException, CancelTrainException, CancelEpochException, CancelFitException]
+events = ['before_epoch', 'before_train', 'before_batch', 'after_pred', 'after_loss', 'after_backward', 'after_step', 'after_batch',
+          'after_train', 'before_validate', 'after_validate', 'after_epoch', 'after_fit', 'before_fit']
+
+
+class Break(Callback):
+    "Raise `exc` at `event`, at its second time if it comes more than once."
+    def __init__(self, event, exc, order=5):
+        self.exc, self.seen, self.order, self.at = exc, 0, order, 2 if event not in ('before_fit', 'after_fit') else 1
+        setattr(self, event, self.hit)
+
+    def hit(self):
+        self.seen += 1
+        if self.seen == self.at: raise self.exc
+
+
+@pytest.mark.parametrize('event,order', [(e, 5) for e in events] + [(e, -60) for e in ('before_fit', 'before_batch', 'after_fit')])
+@pytest.mark.parametrize('exc', [KeyboardInterrupt(), RuntimeError('broken')], ids=['interrupt', 'error'])
+def test_hooks_are_removed_after_an_error(event, exc, order):
+    ours, model = ActivationStats(with_hist=True), simple_cnn()
+    learn = Learner(loaders(66, valid=32), model, loss_func=F.cross_entropy, cbs=[ours, Break(event, exc, order)])
+    with pytest.raises(type(exc)), learn.no_bar(), learn.no_logging(): learn.fit(2, 0.01)
+    assert hooks(model) == 0
+    if event != 'before_fit': assert len(ours.layer_stats(0)[0]) > 0
+    learn.remove_cb(Break)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 0.01)
+    assert hooks(model) == 0 and len(ours.layer_stats(0)[0]) == 2
+    assert '_with_events' not in vars(learn)
+
+
+@pytest.mark.parametrize('exc', cancels, ids=lambda e: e.__name__)
+def test_hooks_and_cancelling(exc):
+    ours = ActivationStats()
+    learn = train([ours, Break('after_pred', exc())], epochs=2)
+    assert hooks(learn.model) == 0 and '_with_events' not in vars(learn)
+    assert len(ours.layer_stats(0)[0]) == {CancelBatchException: 20, CancelTrainException: 12, CancelEpochException: 12, CancelFitException: 2}[exc]
+
+
+def test_remove_end_is_obeyed():
+    ours = ActivationStats(remove_end=False)
+    learn = train(ours)
+    n = len(ours.layer_stats(0)[0])
+    assert hooks(learn.model) == 5
+    learn.model(torch.randn(2, 1, 28, 28))
+    assert len(ours.layer_stats(0)[0]) == n
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 0.01)
+    assert hooks(learn.model) == 5
+
+
+def test_export_and_pickle(tmp_path):
+    learn = train(ActivationStats(with_hist=True))
+    learn.path = tmp_path
+    again = pickle.loads(pickle.dumps(learn.activation_stats.to_frame()))
+    assert len(again) == 50
+
+
+def test_nothing_keeps_the_activations():
+    ours = ActivationStats(with_hist=True)
+    learn = train(ours)
+    gc.collect()
+    big = [o for o in gc.get_objects() if type(o) is torch.Tensor and o.shape[:1] == (32,) and o.ndim == 4 and o.shape[1] > 1]
+    assert learn and not [o for o in big if o.requires_grad or o.grad_fn is not None]
+
+
+# -- unusual input -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('bad', [float('nan'), float('inf'), -float('inf')])
+def test_activations_that_are_not_finite(bad):
+    class Spoil(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.n, self.w = 0, nn.Parameter(torch.ones(1))
+        def forward(self, x):
+            self.n += 1
+            x = x*self.w
+            return torch.where(torch.arange(x.shape[1]) == 3, torch.tensor(bad), x) if self.n > 4 and self.training else x
+    ours, theirs = ActivationStats(with_hist=True), FastaiStats(with_hist=True)
+    train([theirs, ours], nn.Sequential(nn.Flatten(), Spoil(), nn.Linear(784, 10)), lr=0.)
+    np.testing.assert_allclose(ours.hist(0), theirs.hist(0), atol=1e-5)
+    for a, b in zip(theirs.layer_stats(0), ours.layer_stats(0)): np.testing.assert_allclose(list(b), list(a), rtol=1e-5, atol=1e-5)
+    assert np.isfinite(ours.layer_stats(0)[1][3]) and not np.isfinite(ours.layer_stats(0)[1][4])
+    ours.plot_layer_stats(0)
+    assert 'not finite from batch 4' in plt.gcf().axes[0].texts[0].get_text()
+    ours.plot_all(), ours.color_dim(0), ours.to_frame(), ours.dead()
+
+
+def test_model_without_parameters():
+    class Mean(nn.Module):
+        def forward(self, x): return x.flatten(1)[:, :10]
+    ours = ActivationStats(with_hist=True)
+    Learner(loaders(), Mean(), loss_func=F.cross_entropy, cbs=ours)
+    assert ours.layers == []
+    none = ActivationStats(with_hist=True, modules=[])
+    train(none)
+    for o in (ours, none):
+        for f in (lambda: o.layer_stats(0), lambda: o.plot_layer_stats(-1), lambda: o.color_dim(0), o.plot_all, o.to_frame, o.dead, lambda: o.stats):
+            with pytest.raises(ValueError, match='include_paramless=True'): f()
+
+
+def test_before_training():
+    ours = ActivationStats(with_hist=True)
+    Learner(loaders(), simple_cnn(), loss_func=F.cross_entropy, cbs=ours)
+    assert ours.layers == ['0.0', '1.0', '2.0', '3.0', '4']
+    for f in (lambda: ours.layer_stats(0), lambda: ours.hist(0), lambda: ours.plot_layer_stats(-2), lambda: ours.color_dim(-2), ours.plot_all,
+              ours.to_frame, ours.dead, lambda: ours.stats):
+        with pytest.raises(RuntimeError, match='train first'): f()
+    with pytest.raises(RuntimeError, match='Learner'): ActivationStats().layer_stats(0)
+
+
+def test_layers_that_do_not_exist():
+    ours = ActivationStats()
+    train(ours)
+    for layer, error, text in (('conv9', KeyError, "'0.0'"), (5, IndexError, '-5 to 4'), (-6, IndexError, '-6'), (0.5, TypeError, '0.5'), (None, TypeError, 'None')):
+        with pytest.raises(error, match=text): ours.layer_stats(layer)
+        with pytest.raises(error, match=text): ours.plot_layer_stats(layer)
+    with pytest.raises(ValueError, match='with_hist=True'): ours.color_dim(0)
+    with pytest.raises(ValueError, match='with_hist=True'): ours.hist(0)
+    with pytest.raises(IndexError, match='epoch'): ours.dead(3)
+    with pytest.raises(KeyError, match='nothing'): train(ActivationStats(modules=['nothing']))
+
+
+@pytest.mark.parametrize('kwargs', [dict(every=0), dict(every=1.5), dict(every=-1), dict(max_batches=1), dict(max_batches=None)])
+def test_arguments_are_checked(kwargs):
+    with pytest.raises(ValueError, match=next(iter(kwargs))): ActivationStats(**kwargs)
+
+
+# -- pictures ------------------------------------------------------------------------------------------------------------
+
+def test_pictures():
+    ours = ActivationStats(with_hist=True, signed=True, include_paramless=True, every=2)
+    train(ours, epochs=2)
+    ours.plot_layer_stats(-3)
+    fig = plt.gcf()
+    assert [a.get_title() for a in fig.axes] == ['mean', 'std', '% near zero'] and 'after ReLU' in fig.get_suptitle()
+    assert fig.axes[1].lines[0].get_ydata().tolist() == pytest.approx(list(ours.layer_stats(-3)[1]))
+    ours.plot_layer_stats('0.0')
+    assert 'before ReLU' in plt.gcf().get_suptitle()
+    ours.color_dim('0.0', overflow=True)
+    ax, bar = plt.gcf().axes
+    assert ax.images[0].get_array().shape == (82, 10) and ax.get_ylabel() == 'value' and bar.get_ylabel() == 'log(1 + count)'
+    _, given = plt.subplots()
+    ours.color_dim(0, ax=given)
+    np.testing.assert_array_equal(given.images[0].get_array(), ours.hist(0))
+    ours.plot_all()
+    assert len(plt.gcf().axes[0].lines) == len(ours.layers)
+
+
+def test_two_sided():
+    one, two = ActivationStats(), ActivationStats(two_sided=True, with_hist=True)
+    train([one, two])
+    assert all(a > b for a, b in zip(one.layer_stats(0)[2], two.layer_stats(0)[2]))
+    x = torch.tensor([[-1., -0.05, -0.04, 0., 0.05, 0.06]])
+    assert stats._near(x, two.cfg, {}).item() == 4 and stats._near(x, one.cfg, {}).item() == 5
