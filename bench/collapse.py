@@ -26,8 +26,8 @@ def done() -> set:  # the runs that the table already has
 def add(row):
     new = not table.exists()
     with table.open('a', newline='') as f:
-        if new: csv.writer(f).writerow(names)
-        csv.writer(f).writerow(row)
+        if new: csv.writer(f, lineterminator='\n').writerow(names)
+        csv.writer(f, lineterminator='\n').writerow(row)
 
 
 def main():
