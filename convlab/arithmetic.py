@@ -85,14 +85,22 @@ class Move:
         self.func,self.args,self.kwargs = func,args,kwargs
         self.consts,self.index = consts,index # shapes of inputs that do not depend on the image, else `None`; which of many results
 
-    def run(self, ts, value): # the operation on `ts`, and on `value` where it takes a constant
+    def fill(self, ts, value): # `ts`, with `value` where the operation takes a constant
         it = iter(ts)
-        ts = iter([next(it) if c is None else torch.tensor(value, dtype=ts[0].dtype).expand(c) for c in self.consts])
+        return [next(it) if c is None else torch.tensor(value, dtype=ts[0].dtype).expand(c) for c in self.consts]
+
+    def run(self, ts, value): # the operation on these
+        ts = iter(self.fill(ts, value))
         args = (tree_map(lambda a: next(ts) if isinstance(a, Tensor) else a, self.args[0]), *self.args[1:])
         out = self.func(*args, **self.kwargs)
         return out if self.index is None else out[self.index]
 
-    def ends(self, ts, shape, slopes): return _compress(self.run(ts, math.inf))
+    def ends(self, ts, shape, slopes):
+        if self.func != torch.ops.aten.cat.default: return _compress(self.run(ts, math.inf))
+        dim,ts = (*self.args[1:], 0)[0]%len(shape),self.fill(ts, math.inf) # concatenation happens often: spare it the repetitions
+        for d in range(len(shape)):
+            if d != dim and all(t.shape[d] == 1 or t.stride(d) == 0 for t in ts): ts = [t.narrow(d, 0, 1) for t in ts]
+        return _compress(torch.cat(ts, dim)).expand(shape)
 
 # %% ../nbs/04_arithmetic.ipynb #84ea933f
 def _conv_taps(n_out, ks, stride=1, padding=0, dilation=1): # [n_out,ks]: where the kernel looks

@@ -79,7 +79,8 @@ def receptive_field(
     input_size:tuple, # shape of one input without the batch, such as `(3,224,224)`
     layer:str=None, # name of a module, as in `model.named_modules()`; by default the model's output
 ) -> ReceptiveField: # `size`, `jump`, `start`, `whole` for each axis, and `box(row, col)`. Raises `KeyError` if there is no such layer
-    "The theoretical receptive field by the recurrence (Araujo, Norris and Sim 2019, distill.00021); branches take the union."
+    """The theoretical receptive field by the recurrence (Araujo, Norris and Sim 2019, distill.00021); branches take the union.
+    At the image's far border strides may leave pixels over: `trace_precedents` has the exact boxes."""
     t = trace_model(model, input_size)
     return ReceptiveField(_layer_node(t, model, layer), input_size[1:])
 
@@ -159,6 +160,8 @@ def _span(hit): # (first, end) of what is true in a vector
     return int(at[0]), int(at[-1])+1
 
 def _box(hit, dims): # the smallest box along `dims` round what is true
+    for d,s in enumerate(hit.stride()):
+        if s == 0 and d not in dims: hit = hit.narrow(d, 0, min(1, hit.shape[d]))
     if not hit.any(): return None
     return tuple(_span(hit.movedim(d, 0).reshape(hit.shape[d], -1).any(1)) for d in dims)
 
@@ -228,6 +231,7 @@ def back(self:Window, mask, shapes):
     if self.groups: mask = mask.unflatten(1, (self.groups, -1)).any(2)
     for d,taps in self.taps.items():
         mask = (mask.movedim(d, -1).float() @ _reach(taps, shape[d])).movedim(-1, d) > 0
+    if self.groups == 1: return [mask.expand(shape)]
     return [mask.repeat_interleave(shape[1]//self.groups, 1) if self.groups else mask]
 
 # %% ../nbs/05_receptive_fields.ipynb #92aeaf4c
@@ -298,7 +302,7 @@ def show_precedents(
         ax.tick_params(labelsize=7)
     return axs
 
-# %% ../nbs/05_receptive_fields.ipynb #52cf0645
+# %% ../nbs/05_receptive_fields.ipynb #b3f81826
 def effective_receptive_field(
     model:nn.Module, # any model that takes one tensor; it is left as it was, and used in evaluation mode
     x:Tensor, # a batch `[N,channels,rows,columns]`, or one image without the batch axis; the result is the mean over it
@@ -317,7 +321,7 @@ def effective_receptive_field(
     share = grad.abs().sum(1).mean(0)
     return share/share.sum() if share.sum() > 0 else share
 
-# %% ../nbs/05_receptive_fields.ipynb #128ee6d7
+# %% ../nbs/05_receptive_fields.ipynb #d66156e3
 import os, tempfile
 from datetime import datetime
 from functools import partial
@@ -326,7 +330,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-# %% ../nbs/05_receptive_fields.ipynb #5faa9477
+# %% ../nbs/05_receptive_fields.ipynb #f2538915
 def _numbers(name, x):
     "`x` as a double-precision tensor, refused unless it holds nothing but finite numbers."
     try: x = torch.as_tensor(x).detach().cpu().double()
@@ -342,7 +346,7 @@ def _sheet_image(im):
         raise ValueError(f"im must be at least 7 by 7, or two such layers leave nothing; got {tuple(im.shape)}")
     return im
 
-# %% ../nbs/05_receptive_fields.ipynb #d66156e3
+# %% ../nbs/05_receptive_fields.ipynb #b1b8e4d4
 def _sheet_kernels(kernels):
     try: kernels = [_numbers(f'kernels[{i}]', k) for i,k in enumerate(kernels)]
     except TypeError as e: raise TypeError(f"kernels must be two tensors [3,3], or one [2,3,3]; {e}") from e
@@ -351,7 +355,7 @@ def _sheet_kernels(kernels):
         raise ValueError(f"kernels must be two, each [3,3], one a layer; got {len(shapes)} of shapes {shapes}")
     return kernels
 
-# %% ../nbs/05_receptive_fields.ipynb #f2538915
+# %% ../nbs/05_receptive_fields.ipynb #eade8648
 def _sheet_path(path):
     path = Path(path)
     if path.suffix.lower() != '.xlsx': raise ValueError(f"path must end in .xlsx; got {path.name!r}")
@@ -360,7 +364,7 @@ def _sheet_path(path):
         raise FileNotFoundError(f"path is in a folder that does not exist: {str(path.parent)!r}")
     return path
 
-# %% ../nbs/05_receptive_fields.ipynb #eade8648
+# %% ../nbs/05_receptive_fields.ipynb #c96016b1
 def _sheet_maps(im, kernels):
     "The image and the two maps after it, as PyTorch computes them."
     maps = [im]
@@ -376,7 +380,7 @@ def _sheet_corners(maps):
                          f"got {tuple(maps[0].shape)}")
     return [(3,c) for c in cols], [(below,c) for c in cols[1:]]
 
-# %% ../nbs/05_receptive_fields.ipynb #c96016b1
+# %% ../nbs/05_receptive_fields.ipynb #e24bdf0e
 def _sheet_formula(
     r:int, c:int, # the cell's place in its own map
     source:tuple, # row and column of the top left cell of the map before
@@ -388,7 +392,7 @@ def _sheet_formula(
     window,weights = xl_range(top, left, top+2, left+2), xl_range_abs(*kernel, kernel[0]+2, kernel[1]+2)
     return f'=MAX(0,SUMPRODUCT({window},{weights}))'
 
-# %% ../nbs/05_receptive_fields.ipynb #bf784738
+# %% ../nbs/05_receptive_fields.ipynb #74b21da3
 _scales = {'image': {'type': '2_color_scale', 'min_color': '#FFFFFF', 'max_color': '#8C8C8C'},
            'map': {'type': '2_color_scale', 'min_color': '#FFFFFF', 'max_color': '#6BAED6'},
            'filter': {'type': '3_color_scale', 'min_color': '#FDB863', 'mid_color': '#FFFFFF',
@@ -409,7 +413,7 @@ def _write_block(ws, corner, title, values, fmt, scale, formula=None):
     ws.conditional_format(*block, _scales[scale])
     return block
 
-# %% ../nbs/05_receptive_fields.ipynb #67094be8
+# %% ../nbs/05_receptive_fields.ipynb #1ce6564e
 _sheet_help = ('Click a cell of Conv2 and trace its precedents (Excel: Formulas, Trace Precedents; LibreOffice: '
                'Tools, Detective). Once shows 3 x 3 of Conv1, twice 7 x 7 of the input. The filters are yours to change.')
 
@@ -429,7 +433,7 @@ def _write_sheet(ws, maps, kernels, number, edit):
 
 def _by(m): return f'{m.shape[0]} x {m.shape[1]}'
 
-# %% ../nbs/05_receptive_fields.ipynb #1ce6564e
+# %% ../nbs/05_receptive_fields.ipynb #5fc1a797
 def conv_workbook(
     im:torch.Tensor, # image `[H,W]`, at least 7 by 7; finite numbers
     kernels:torch.Tensor, # two kernels `[3,3]`, one a layer: a list or `[2,3,3]`
