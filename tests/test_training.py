@@ -252,7 +252,7 @@ def test_fit_errors(dls, kwargs, error, match):
 
 
 def test_fit_needs_a_batch_and_two_loaders(dls, path):
-    with pytest.raises(ValueError, match='dls.train must have a batch at least; got bs=4001 for 4000 items'):
+    with pytest.raises(ValueError, match='dls.train must have a batch at least; got bs=4001 for 4000'):
         fit(simple_cnn, get_dls(4001, path))
     with pytest.raises(ValueError, match='dls must have two loaders'): fit(simple_cnn, DataLoaders(dls.train))
 
