@@ -39,6 +39,7 @@ def _moments(b, bufs):
 # %% ../nbs/07_activation_stats.ipynb #4da6ecd8
 _eps = 0.05 # what "near zero" means, as in fastai
 
+# %% ../nbs/07_activation_stats.ipynb #21506826
 def _near(b, opt, bufs):
     "How many numbers in every row of `b` are near zero, float64."
     far = _scratch(bufs, 'far', b)
@@ -46,13 +47,13 @@ def _near(b, opt, bufs):
     dtype = None if b.shape[1] < 2**24 else torch.float64 # float32 counts exactly up to there
     return torch.le(b, _eps, out=far).sum(1, dtype=dtype).double()
 
-# %% ../nbs/07_activation_stats.ipynb #21506826
+# %% ../nbs/07_activation_stats.ipynb #23cd4d94
 def _hist_plain(b, lo, bufs=None):
-    "Histogram of every row of `b` from `lo` to 10, bins 1/4 wide, with what is below before it and what is above behind."
+    "Histogram of every row of `b` from `lo` to 10, bins 1/4 wide; before and behind it, what is below and above."
     code = torch.where(b == 10, 39, (b*4).floor().clamp(4*lo-1, 40)) # exactly 10 belongs to the last bin
     return torch.stack([r.histc(4*(10-lo)+2, 4*lo-1.5, 40.5) for r in code]).long()
 
-# %% ../nbs/07_activation_stats.ipynb #10e66f05
+# %% ../nbs/07_activation_stats.ipynb #b976bf34
 def _hist(b, lo, bufs):
     "What `_hist_plain` returns, several times faster on a CPU; no value of `b` may be NaN."
     if not b.is_cpu or b.shape[1] % 2: return _hist_plain(b, lo)
@@ -68,7 +69,7 @@ def _hist(b, lo, bufs):
         res[:,-2:] += torch.eq(b, 10, out=code).sum(1).long()[:,None] * torch.tensor([1,-1])
     return res
 
-# %% ../nbs/07_activation_stats.ipynb #f7a7ba61
+# %% ../nbs/07_activation_stats.ipynb #db2f5903
 def _reduce(b, opt, bufs):
     "Statistics of every row of `b` `[k,n]`, float32."
     (mean,m2),near = _moments(b, bufs),_near(b, opt, bufs)
@@ -78,7 +79,7 @@ def _reduce(b, opt, bufs):
         res['hist'] = (_hist_plain if plain else _hist)(b, opt.lo, bufs)
     return res
 
-# %% ../nbs/07_activation_stats.ipynb #d4b152a9
+# %% ../nbs/07_activation_stats.ipynb #a7930737
 def _pool(rows, width):
     "Rows of statistics pooled so that one row is left for every `width` batches."
     key,inv = torch.unique_consecutive(rows['batch']//width, return_inverse=True)
@@ -90,9 +91,10 @@ def _pool(rows, width):
     m2 = add(rows['m2'] + rows['n']*(rows['mean']-mean[inv])**2)
     return {k: add(v) for k,v in rows.items() if k in ('near','hist')} | dict(batch=key*width, n=n, mean=mean, m2=m2)
 
+# %% ../nbs/07_activation_stats.ipynb #73a0312d
 def _join(parts): return {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
 
-# %% ../nbs/07_activation_stats.ipynb #f2f44336
+# %% ../nbs/07_activation_stats.ipynb #ac309723
 class _Series:
     "The statistics of one output of one layer, a few batches reduced at a time, on the device that has them."
     room,keep = 2**19,64 # numbers collected before they are reduced (2 MB); parts kept before they are joined
@@ -100,27 +102,33 @@ class _Series:
         self.opt,self.bufs,self.dim = opt,bufs,dim # `dim`: the axis of the units
         self.like,self.stack,self.batch,self.parts,self.width,self.seen = None,(),[],[],1,None
 
-    def add(self, x, batch):
-        "Note `x`, an output in batch number `batch`."
-        if not x.numel(): return
-        if self.like != (x.shape, x.device): self._prepare(x)
-        self.batch.append(batch)
-        if not self.stack: self._take(x.float().contiguous()[None])
-        else:
-            self.stack[len(self.batch)-1].copy_(x)
-            if len(self.batch) == len(self.stack): self.flush()
+# %% ../nbs/07_activation_stats.ipynb #37d253b3
+@patch
+def add(self:_Series, x, batch):
+    "Note `x`, an output in batch number `batch`."
+    if not x.numel(): return
+    if self.like != (x.shape, x.device): self._prepare(x)
+    self.batch.append(batch)
+    if not self.stack: self._take(x.float().contiguous()[None])
+    else:
+        self.stack[len(self.batch)-1].copy_(x)
+        if len(self.batch) == len(self.stack): self.flush()
 
-    def _prepare(self, x):
-        self.flush()
-        self.like,k = (x.shape, x.device),min(32, self.room//x.numel())
-        self.both = torch.empty(k, *x.shape, device=x.device) if k > 1 else None
-        self.stack = self.both.unbind() if k > 1 else ()
+# %% ../nbs/07_activation_stats.ipynb #fcbcfee3
+@patch
+def _prepare(self:_Series, x):
+    self.flush()
+    self.like,k = (x.shape, x.device),min(32, self.room//x.numel())
+    self.both = torch.empty(k, *x.shape, device=x.device) if k > 1 else None
+    self.stack = self.both.unbind() if k > 1 else ()
 
-    def flush(self):
-        "Reduce what has been collected."
-        if self.batch: self._take(self.both[:len(self.batch)])
+# %% ../nbs/07_activation_stats.ipynb #c5877e80
+@patch
+def flush(self:_Series):
+    "Reduce what has been collected."
+    if self.batch: self._take(self.both[:len(self.batch)])
 
-# %% ../nbs/07_activation_stats.ipynb #4ebf1c63
+# %% ../nbs/07_activation_stats.ipynb #ff2731fb
 @patch
 def _take(self:_Series, b):
     "Reduce `b` `[k,*shape]`, the outputs of the batches noted in `self.batch`."
@@ -129,6 +137,7 @@ def _take(self:_Series, b):
     self.batch = []
     if len(self.parts) >= self.keep: self.parts = [self.rows()]
 
+# %% ../nbs/07_activation_stats.ipynb #63d6de76
 @patch
 def rows(self:_Series):
     "All statistics so far, one row a batch; neighbouring batches share a row when there would be too many."
@@ -139,18 +148,19 @@ def rows(self:_Series):
         res = _pool(res, self.width)
     return res
 
-# %% ../nbs/07_activation_stats.ipynb #ac309723
+# %% ../nbs/07_activation_stats.ipynb #3661ae73
 @patch
 def _see(self:_Series, b):
     "Note which units have been active, that is positive, since the epoch began."
     if b.ndim < 3: return # a unit is a place on an axis other than that of the batch
     x = b.movedim(self.dim if self.dim < 0 else self.dim+1, 0)
-    if self.seen is None or len(self.seen) != len(x): self.seen = torch.zeros(len(x), dtype=torch.bool, device=b.device)
+    if self.seen is None or len(self.seen) != len(x):
+        self.seen = torch.zeros(len(x), dtype=torch.bool, device=b.device)
     if not b.is_cpu: self.seen |= x.amax(tuple(range(1, x.ndim))) > 0
     elif not self.seen.all(): # only units not seen yet, which is soon none
         self.seen[~self.seen] = x[~self.seen].amax(tuple(range(1, x.ndim))) > 0
 
-# %% ../nbs/07_activation_stats.ipynb #fcbcfee3
+# %% ../nbs/07_activation_stats.ipynb #dc5cee46
 def _tensors(o):
     "All floating-point tensors in `o`, however deep in tuples, lists or dictionaries."
     if isinstance(o, Tensor): return [o] if o.is_floating_point() else []
@@ -158,18 +168,20 @@ def _tensors(o):
     elif not isinstance(o, (tuple,list)): return []
     return [t for x in o for t in _tensors(x)]
 
-# %% ../nbs/07_activation_stats.ipynb #ff2731fb
+# %% ../nbs/07_activation_stats.ipynb #3da981b7
 def _is_act(m): return type(m).__module__ == nn.ReLU.__module__ and not isinstance(m, nn.MultiheadAttention)
 
+# %% ../nbs/07_activation_stats.ipynb #895541b1
 def _place(leaves, m):
     "Words for what module `m` puts out: before or after which activation function, going by the order in the model."
     name,i = type(m).__name__,next((i for i,o in enumerate(leaves) if o is m), None)
     if _is_act(m): return f'after {name}'
     if i is None or i+1 == len(leaves): return f'{name}, no activation follows'
     then = leaves[i+1]
-    return f'{name}, before {type(then).__name__}' if _is_act(then) or has_params(then) else f'{name}, no activation follows'
+    then = f'before {type(then).__name__}' if _is_act(then) or has_params(then) else 'no activation follows'
+    return f'{name}, {then}'
 
-# %% ../nbs/07_activation_stats.ipynb #63d6de76
+# %% ../nbs/07_activation_stats.ipynb #07764203
 def _choose(model, cfg):
     "Names and modules to watch in `model`."
     names = {id(m): n or type(m).__name__ for n,m in reversed(list(model.named_modules()))}
@@ -178,38 +190,50 @@ def _choose(model, cfg):
     else: ms = [_named(by_name, m) if isinstance(m, str) else m for m in cfg.modules]
     return [(names.get(id(m), type(m).__name__), m) for m in ms]
 
+# %% ../nbs/07_activation_stats.ipynb #df731648
 def _named(by_name, name):
     if name in by_name: return by_name[name]
     raise KeyError(f"there is no layer {name!r}; the layers are {[n for n in by_name if n]}")
 
-# %% ../nbs/07_activation_stats.ipynb #dc5cee46
+# %% ../nbs/07_activation_stats.ipynb #e87456fc
 _last = nn.Linear,nn.LayerNorm,nn.Embedding,nn.RNNBase # these have their units on the last axis, others on axis 1
 
+# %% ../nbs/07_activation_stats.ipynb #05ad6bcc
 class _Watch:
     "The hooks on a model's layers, and a `_Series` for each tensor that they put out in training and in validation."
     def __init__(self, model, cfg):
         self.cfg,self.layers,self.series,self.bufs,self.handles = cfg,_choose(model, cfg),{},{},[]
         self.phase,self.count,self.dead = None,dict(train=0, valid=0),[]
 
-    def attach(self):
-        if not self.handles: self.handles = [m.register_forward_hook(partial(self.collect, i)) for i,(_,m) in enumerate(self.layers)]
+# %% ../nbs/07_activation_stats.ipynb #29bb39a8
+@patch
+def attach(self:_Watch):
+    if self.handles: return
+    self.handles = [m.register_forward_hook(partial(self.collect, i)) for i,(_,m) in enumerate(self.layers)]
 
-    def detach(self):
-        self.stop()
-        while self.handles: self.handles.pop().remove()
+# %% ../nbs/07_activation_stats.ipynb #8e1a106f
+@patch
+def detach(self:_Watch):
+    self.stop()
+    while self.handles: self.handles.pop().remove()
 
-    def collect(self, i, m, inp, out):
-        "The hook: note what layer `i`, the module `m`, puts out, or the gradients that come back to it."
-        if self.phase is None: return
-        for part,x in enumerate(_tensors(out)):
-            if self.cfg.is_forward: self.note((self.phase,i,part), m, x)
-            elif x.requires_grad: x.register_hook(partial(self.note, (self.phase,i,part), m))
+# %% ../nbs/07_activation_stats.ipynb #cff01e26
+@patch
+def collect(self:_Watch, i, m, inp, out):
+    "The hook: note what layer `i`, the module `m`, puts out, or the gradients that come back to it."
+    if self.phase is None: return
+    for part,x in enumerate(_tensors(out)):
+        if self.cfg.is_forward: self.note((self.phase,i,part), m, x)
+        elif x.requires_grad: x.register_hook(partial(self.note, (self.phase,i,part), m))
 
-    def note(self, key, m, x):
-        if key not in self.series: self.series[key] = _Series(self.cfg, self.bufs, -1 if isinstance(m, _last) else 1)
-        with torch.inference_mode(): self.series[key].add(x if type(x) is Tensor else x.as_subclass(Tensor), self.count[key[0]])
+# %% ../nbs/07_activation_stats.ipynb #5af81c5e
+@patch
+def note(self:_Watch, key, m, x):
+    if key not in self.series: self.series[key] = _Series(self.cfg, self.bufs, -1 if isinstance(m, _last) else 1)
+    if type(x) is not Tensor: x = x.as_subclass(Tensor) # fastai's own kinds of tensor are slower
+    with torch.inference_mode(): self.series[key].add(x, self.count[key[0]])
 
-# %% ../nbs/07_activation_stats.ipynb #9a49f451
+# %% ../nbs/07_activation_stats.ipynb #f5b58990
 @patch
 def start(self:_Watch, training, step):
     "A batch begins: is it to be recorded?"
@@ -217,30 +241,32 @@ def start(self:_Watch, training, step):
     if training: self.phase = 'train' if step % (self.cfg.every or 1) == 0 else None
     else: self.phase = 'valid' if self.cfg.valid else None
 
+# %% ../nbs/07_activation_stats.ipynb #794a853c
 @patch
 def stop(self:_Watch):
     "The batch is over."
     if self.phase: self.count[self.phase] += 1
     self.phase = None
 
+# %% ../nbs/07_activation_stats.ipynb #39933757
 @patch
 def end_epoch(self:_Watch):
     "Reduce what is left, and write down which units have not been active since the last call."
     self.stop()
     with torch.inference_mode():
         for s in self.series.values(): s.flush()
-    first = {i: s for (phase,i,part),s in self.series.items() if phase == 'train' and part == 0 and s.seen is not None}
-    self.dead.append({i: ~s.seen for i,s in first.items()})
+    first = {i: s for (phase,i,part),s in self.series.items() if phase == 'train' and part == 0}
+    self.dead.append({i: ~s.seen for i,s in first.items() if s.seen is not None})
     for s in self.series.values(): s.seen = None
 
-# %% ../nbs/07_activation_stats.ipynb #895541b1
+# %% ../nbs/07_activation_stats.ipynb #342669f1
 def _whole(name, x, least, none=False):
     if (none and x is None) or (isinstance(x, int) and x >= least): return
     raise ValueError(f"{name} must be a whole number, {least} or more{', or None' if none else ''}; got {x!r}")
 
-# %% ../nbs/07_activation_stats.ipynb #07764203
+# %% ../nbs/07_activation_stats.ipynb #c5738b68
 class ActivationStats(Callback):
-    "Record what every layer puts out, batch by batch: mean, standard deviation, share near zero, histogram, dead units."
+    "Record mean, standard deviation, share near zero, histogram and dead units of every layer."
     order = -20
     def __init__(self,
         with_hist:bool=False, # count histograms too?
@@ -257,20 +283,23 @@ class ActivationStats(Callback):
         max_batches:int=10_000, # rows to keep; beyond that neighbouring batches share a row
     ):
         _whole('every', every, 1, none=True), _whole('max_batches', max_batches, 2)
-        self.cfg = SimpleNamespace(with_hist=with_hist, modules=modules, every=every, remove_end=remove_end, max_batches=max_batches,
-            is_forward=is_forward, include_paramless=include_paramless, lo=-10 if signed else 0, two_sided=two_sided, valid=valid)
+        self.cfg = SimpleNamespace(
+            with_hist=with_hist, modules=modules, every=every, remove_end=remove_end, is_forward=is_forward, valid=valid,
+            include_paramless=include_paramless, lo=-10 if signed else 0, two_sided=two_sided, max_batches=max_batches)
         self.watch,self.fresh = None,True
 
-# %% ../nbs/07_activation_stats.ipynb #1c023734
+# %% ../nbs/07_activation_stats.ipynb #9f627645
 @patch
 def before_fit(self:ActivationStats):
     "See to it that every epoch of this fit goes through `_epoch`, however it ends."
     self.fresh = True
     self.learn._with_events = partial(self._epoch, self.learn._with_events)
 
+# %% ../nbs/07_activation_stats.ipynb #ac7648df
 @patch
 def after_fit(self:ActivationStats): vars(self.learn).pop('_with_events', None)
 
+# %% ../nbs/07_activation_stats.ipynb #2b37eac2
 @patch
 def _epoch(self:ActivationStats, events, f, event_type, *args):
     "What the learner does around each stage; around an epoch, with the hooks in place."
@@ -284,47 +313,53 @@ def _epoch(self:ActivationStats, events, f, event_type, *args):
         raise
     finally: self._rest()
 
-# %% ../nbs/07_activation_stats.ipynb #d5293ba5
+# %% ../nbs/07_activation_stats.ipynb #4b53776e
 @patch
 def _renew(self:ActivationStats):
     "Begin new records."
     if self.watch: self.watch.detach()
     self.watch,self.fresh = _Watch(self.learn.model, self.cfg),False
 
+# %% ../nbs/07_activation_stats.ipynb #5efb1f42
 @patch
 def _rest(self:ActivationStats):
     "The epoch is over."
     self.watch.end_epoch()
     if self.cfg.remove_end: self.watch.detach()
 
+# %% ../nbs/07_activation_stats.ipynb #533c1f77
 @patch
 def before_batch(self:ActivationStats):
     if self.watch: self.watch.start(self.learn.training, self.learn.train_iter)
 
+# %% ../nbs/07_activation_stats.ipynb #dd6addda
 @patch
 def after_batch(self:ActivationStats):
     if self.watch: self.watch.stop()
 
-# %% ../nbs/07_activation_stats.ipynb #05ad6bcc
+# %% ../nbs/07_activation_stats.ipynb #cfcbbd4a
 @patch(as_prop=True)
 def layers(self:ActivationStats) -> list: # names, in the order of their index
     "Names of the layers that are watched."
-    if self.learn is None: raise RuntimeError("this callback belongs to no Learner yet: pass it as cbs=ActivationStats()")
+    if self.learn is None: raise RuntimeError("no Learner has this callback yet: pass it as cbs")
     return [n for n,_ in (self.watch.layers if self.watch else _choose(self.learn.model, self.cfg))]
 
+# %% ../nbs/07_activation_stats.ipynb #f5f0841c
 @patch
 def _find(self:ActivationStats, layer):
     "Index and part of `layer`: an index, or a name, with `:1` behind it for the second tensor of a tuple, and so on."
     names = self.layers
     if isinstance(layer, str):
         name,_,part = (layer,'','0') if layer in names else layer.rpartition(':')
-        if name not in names or not part.isdigit(): raise KeyError(f"there is no layer {layer!r}; the layers are {names}")
+        if name not in names or not part.isdigit():
+            raise KeyError(f"there is no layer {layer!r}; the layers are {names}")
         return names.index(name),int(part)
     if not isinstance(layer, int): raise TypeError(f"layer must be an index or a name; got {layer!r}")
-    if not -len(names) <= layer < len(names): raise IndexError(f"layer must be from {-len(names)} to {len(names)-1}; got {layer}")
-    return layer % len(names),0
+    n = len(names)
+    if not -n <= layer < n: raise IndexError(f"layer must be from {-n} to {n-1}; got {layer}")
+    return layer % n,0
 
-# %% ../nbs/07_activation_stats.ipynb #29bb39a8
+# %% ../nbs/07_activation_stats.ipynb #8f546c6b
 @patch
 def _ready(self:ActivationStats, valid=False):
     "Indices of the layers on record; a clear error if there is nothing at all."
@@ -336,6 +371,7 @@ def _ready(self:ActivationStats, valid=False):
                            else "no batch has been recorded yet: train first, for example with learn.fit(1)")
     return sorted(i for phase,i,part in self.watch.series if phase == key and part == 0)
 
+# %% ../nbs/07_activation_stats.ipynb #f46845b2
 @patch
 def _rows(self:ActivationStats, layer, valid=False):
     "All that is known about `layer`, one row a batch, on the CPU."
@@ -346,7 +382,7 @@ def _rows(self:ActivationStats, layer, valid=False):
         series.flush()
         return {k: v.cpu() for k,v in series.rows().items()}
 
-# %% ../nbs/07_activation_stats.ipynb #8e1a106f
+# %% ../nbs/07_activation_stats.ipynb #d222de32
 @patch
 def layer_stats(self:ActivationStats,
     layer:int|str, # index, as in fastai, or name
@@ -357,6 +393,7 @@ def layer_stats(self:ActivationStats,
     std = torch.where(r['n'] > 1, (r['m2']/(r['n']-1)).sqrt(), torch.nan)
     return L(L(o.tolist()) for o in (r['mean'], std, r['near']/r['n']))
 
+# %% ../nbs/07_activation_stats.ipynb #eed2b6cb
 @patch
 def hist(self:ActivationStats,
     layer:int|str, # index or name
@@ -368,9 +405,9 @@ def hist(self:ActivationStats,
     if 'hist' not in rows: raise ValueError("no histogram was counted: pass with_hist=True")
     return (rows['hist'] if overflow else rows['hist'][:,1:-1]).t().float().log1p()
 
-# %% ../nbs/07_activation_stats.ipynb #cff01e26
+# %% ../nbs/07_activation_stats.ipynb #39591b13
 @patch(as_prop=True)
-def stats(self:ActivationStats) -> L: # of batches; each a list of layers; each a dictionary with what `layer_stats` and `hist` return
+def stats(self:ActivationStats) -> L: # of batches; each a list of layers; each a dictionary
     "All records of training, laid out as in fastai."
     def one(layer):
         keys,vals = ('mean','std','near_zero'),list(self.layer_stats(layer))
@@ -378,22 +415,24 @@ def stats(self:ActivationStats) -> L: # of batches; each a list of layers; each 
         return [dict(zip(keys, o)) for o in zip(*vals)]
     return L(L(o) for o in zip(*(one(i) for i in self._ready())))
 
+# %% ../nbs/07_activation_stats.ipynb #a11dff7a
 @patch
 def to_frame(self:ActivationStats):
     "A pandas `DataFrame`, one row for every layer and batch."
     import pandas as pd
     def one(key, i):
         rows,(mean,std,near) = self._rows(i, key == 'valid'),self.layer_stats(i, key == 'valid')
-        return pd.DataFrame(dict(phase=key, batch=rows['batch'].numpy(), layer=self.layers[i], n=rows['n'].long().numpy(), mean=mean, std=std, near_zero=near))
+        return pd.DataFrame(dict(phase=key, batch=rows['batch'].numpy(), layer=self.layers[i], n=rows['n'].long().numpy(),
+                                 mean=mean, std=std, near_zero=near))
     self._ready()
     return pd.concat([one(key, i) for key,i,part in sorted(self.watch.series) if part == 0], ignore_index=True)
 
-# %% ../nbs/07_activation_stats.ipynb #5af81c5e
+# %% ../nbs/07_activation_stats.ipynb #6cf930df
 @patch
 def dead(self:ActivationStats,
     epoch:int=-1, # which epoch; by default the last
 ): # a pandas `DataFrame` with a row a layer
-    "Units (for a convolution: channels) that put out nothing above zero in a whole epoch of training, anywhere, for any input."
+    "Units (for a convolution: channels) that put out nothing above zero in a whole epoch of training."
     import pandas as pd
     self._ready()
     n = len(self.watch.dead)
@@ -402,7 +441,7 @@ def dead(self:ActivationStats,
     data = [(self.layers[i], len(m), int(m.sum()), m.nonzero()[:,0].tolist()) for i,m in sorted(masks.items())]
     return pd.DataFrame(data, columns=['layer','units','dead','which'])
 
-# %% ../nbs/07_activation_stats.ipynb #794a853c
+# %% ../nbs/07_activation_stats.ipynb #71bf8247
 @patch
 def _label(self:ActivationStats, layer):
     "Name of `layer`, and whether it is seen before or after an activation function."
@@ -410,10 +449,11 @@ def _label(self:ActivationStats, layer):
     name,m = self.watch.layers[i]
     return f"{name}{f':{part}' if part else ''} ({_place(flatten_model(self.learn.model), m)})"
 
+# %% ../nbs/07_activation_stats.ipynb #d75f27c6
 @patch
 def _near_label(self:ActivationStats): return 'share from -0.05 to 0.05' if self.cfg.two_sided else 'share up to 0.05'
 
-# %% ../nbs/07_activation_stats.ipynb #39933757
+# %% ../nbs/07_activation_stats.ipynb #62d9b51d
 @patch
 def plot_layer_stats(self:ActivationStats,
     layer:int|str, # index, as in fastai, or name
@@ -427,7 +467,7 @@ def plot_layer_stats(self:ActivationStats,
     axs[2].set_ylabel(self._near_label())
     fig.suptitle(self._label(layer))
 
-# %% ../nbs/07_activation_stats.ipynb #5e11a313
+# %% ../nbs/07_activation_stats.ipynb #fc2de102
 def _curve(ax, x, y, title, **kwargs):
     "Plot `y` over `x`; a dotted line marks the first value that is not finite."
     ax.plot(x, y, **kwargs)
@@ -435,9 +475,10 @@ def _curve(ax, x, y, title, **kwargs):
     broken = [i for i,o in zip(x.tolist(), y) if o-o != 0]
     if broken:
         ax.axvline(broken[0], color='black', linestyle=':')
-        ax.annotate(f' not finite from batch {broken[0]}', (broken[0], 0.5), xycoords=('data','axes fraction'), rotation=90, va='center', ha='right')
+        ax.annotate(f' not finite from batch {broken[0]}', (broken[0], 0.5), xycoords=('data','axes fraction'),
+                    rotation=90, va='center', ha='right')
 
-# %% ../nbs/07_activation_stats.ipynb #342669f1
+# %% ../nbs/07_activation_stats.ipynb #ab1a8952
 @patch
 def plot_all(self:ActivationStats,
     valid:bool=False, # of validation batches?
@@ -447,13 +488,13 @@ def plot_all(self:ActivationStats,
     which = self._ready(valid)
     fig,axs = plt.subplots(1, 3, figsize=(12,3.5))
     for i in which:
-        style = dict(color=plt.cm.viridis(0.9*i/max(1, which[-1])), linestyle=('-','--','-.',':')[i%4], label=self.layers[i])
-        x = self._rows(i, valid)['batch']
-        for o,ax,title in zip(self.layer_stats(i, valid), axs, ('mean', 'std', '% near zero')): _curve(ax, x, o, title, **style)
+        style = dict(color=plt.cm.viridis(0.9*i/max(1, which[-1])), ls=('-','--','-.',':')[i%4], label=self.layers[i])
+        x,stats = self._rows(i, valid)['batch'],self.layer_stats(i, valid)
+        for o,ax,title in zip(stats, axs, ('mean', 'std', '% near zero')): _curve(ax, x, o, title, **style)
     axs[2].set_ylabel(self._near_label())
     axs[2].legend(title='layer', loc='center left', bbox_to_anchor=(1.02, 0.5), fontsize=8)
 
-# %% ../nbs/07_activation_stats.ipynb #c5738b68
+# %% ../nbs/07_activation_stats.ipynb #2ecd54db
 @patch
 def color_dim(self:ActivationStats,
     layer:int|str, # index, as in fastai, or name
@@ -467,12 +508,13 @@ def color_dim(self:ActivationStats,
     res,x = self.hist(layer, valid, overflow),self._rows(layer, valid)['batch']
     if ax is None: ax = plt.subplots(figsize=figsize)[1]
     pad,lo = (0.25 if overflow else 0),self.cfg.lo
-    im = ax.imshow(res, origin='lower', aspect='auto', cmap='viridis', extent=(x[0], x[-1]+self._step(layer, valid), lo-pad, 10+pad))
+    extent = x[0], x[-1]+self._step(layer, valid), lo-pad, 10+pad
+    im = ax.imshow(res, origin='lower', aspect='auto', cmap='viridis', extent=extent)
     ax.set(xlabel='batch', ylabel='value', title=self._label(layer))
     ax.figure.colorbar(im, ax=ax, label='log(1 + count)')
 
-# %% ../nbs/07_activation_stats.ipynb #2d004bb4
+# %% ../nbs/07_activation_stats.ipynb #452f79ab
 @patch
 def _step(self:ActivationStats, layer, valid):
     "How many batches one row of the records stands for."
-    return self.watch.series['valid' if valid else 'train', *self._find(layer)].width * (1 if valid else self.cfg.every or 1)
+    return self.watch.series['valid' if valid else 'train', *self._find(layer)].width
