@@ -57,7 +57,8 @@ class ReceptiveField:
         self.node,self.image_size = node,tuple(image_size)
         self.first,self.last = zip(*[node_field(node, k) for k in range(len(image_size))]) if image_size else ((),())
         ends = list(zip(self.first, self.last, self.image_size))
-        self.whole = tuple(bool(torch.isinf(f).all() or len(f)>1 and ((f == 0)&(l == n-1)).all()) for f,l,n in ends) # the whole image, by construction?
+        self.whole = tuple(bool(f.isinf().all() or len(f) > 1 and ((f == 0)&(l == n-1)).all())
+                           for f,l,n in ends) # the whole image, by construction?
         self.size = tuple(n if w else int((l-f+1).max()) for (f,l,n),w in zip(ends, self.whole)) # pixels, for each axis
         self.jump = tuple(None if j is None or _map_dims(node) is None else int(j) if j == int(j) else float(j) for j in node.jumps)
         self.start = tuple(0 if w else int(f[0]) for f,w in zip(self.first, self.whole)) # of the first position; negative: in the padding
@@ -108,8 +109,10 @@ def _stand_in(name, args, kwargs):
     a = dict(zip(('input','second','third','mean','var','training'), args)) | kwargs
     x = a.get('input')
     if name in _passed: return lambda: x
-    if 'max_pool' in name and 'adaptive' in name: return lambda: getattr(F, f'adaptive_avg_pool{name[-2:]}')(x, a.get('output_size', a.get('second')))
-    if 'max_pool' in name and name[-2:] in ('1d','2d','3d'): return lambda: _mean_windows(args[0], int(name[-2]), *args[1:], **kwargs)
+    if 'adaptive_max_pool' in name:
+        return lambda: getattr(F, f'adaptive_avg_pool{name[-2:]}')(x, a.get('output_size', a.get('second')))
+    if 'max_pool' in name and name[-2:] in ('1d','2d','3d'):
+        return lambda: _mean_windows(args[0], int(name[-2]), *args[1:], **kwargs)
     every = range(2, x.dim()) if isinstance(x, Tensor) else ()
     if name == 'batch_norm':
         train = kwargs.get('training', args[5] if len(args) > 5 else False)
