@@ -60,7 +60,8 @@ def _from_folder(name):
     path, arch = root/name, root/f'{name}.tgz'
     if path.is_dir():
         if _complete(path, name): return path
-        if not arch.is_file(): raise ValueError(f"{name} in CONVLAB_DATA is incomplete: {_short(path, name)}; unpack {name}.tgz again")
+        if not arch.is_file():
+            raise ValueError(f"{name} in CONVLAB_DATA is incomplete: {_short(path, name)}; unpack {name}.tgz again")
     if arch.is_file(): return _unpack(arch, name)
     raise FileNotFoundError(f"CONVLAB_DATA names {str(root)!r}, which holds neither {name} nor {name}.tgz")
 
@@ -161,8 +162,8 @@ def digit_files(
 
 # %% ../nbs/00_data.ipynb #1d915bb4
 def _fingerprint(files):
-    stats = [f.stat() for f in files]
-    return hashlib.md5(repr([(str(f.parent.name), f.stem, s.st_size, s.st_mtime_ns) for f,s in zip(files, stats)]).encode()).hexdigest()
+    stats = [(f.parent.name, f.stem, s.st_size, s.st_mtime_ns) for f in files for s in (f.stat(),)]
+    return hashlib.md5(repr(stats).encode()).hexdigest()
 
 def _read_cache(cache, mark):
     "The arrays in the file `cache` if they belong to the fingerprint `mark` and are whole, else None."
@@ -205,11 +206,15 @@ def load_mnist(
 # %% ../nbs/00_data.ipynb #70d43cb3
 class ArrayDL(TfmdDL):
     "A `TfmdDL` that takes each batch whole out of `dataset.arrays`, images `[N,H,W]` and targets `[N]`, if the dataset has them."
-    def create_batches(self, samps):
+    def __iter__(self):
         arrays = vars(self.dataset).get('arrays')
-        if arrays is None: yield from super().create_batches(samps)
+        if arrays is None: yield from super().__iter__()
         else:
-            for idxs in chunked(samps, self.bs, self.drop_last): yield self._take(*arrays, torch.tensor(idxs))
+            self.randomize()
+            self.before_iter()
+            for idxs in torch.tensor(self.get_idxs()).split(self.bs):
+                if len(idxs) == self.bs or not self.drop_last: yield self.after_batch(to_device(self._take(*arrays, idxs), self.device))
+            self.after_iter()
 
     def _take(self, x, y, idxs): return TensorImageBW(x[idxs].unsqueeze(1)), TensorCategory(y[idxs])
 

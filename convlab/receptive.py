@@ -158,6 +158,7 @@ def _run_to(model, x, layer, times=1):
     finally: hook.remove()
     return got[-1]
 
+# %% ../nbs/05_receptive_fields.ipynb #5eacbed1
 def _span(hit): # (first, end) of what is true in a vector
     at = hit.nonzero()
     return int(at[0]), int(at[-1])+1
