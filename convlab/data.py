@@ -203,20 +203,30 @@ def load_mnist(
     n = len(train)
     return x[:n], y[:n], x[n:], y[n:]
 
+# %% ../nbs/00_data.ipynb #00da7a02
+def _scale(after_batch):
+    "Mean and standard deviation, if making bytes numbers from 0 to 1 and normalizing these is all that `after_batch` does."
+    kinds = [type(o) for o in after_batch.fs]
+    if kinds == [IntToFloatTensor]: return 0.,1.
+    if kinds == [IntToFloatTensor, Normalize]: return after_batch.fs[1].mean, after_batch.fs[1].std
+
 # %% ../nbs/00_data.ipynb #70d43cb3
 class ArrayDL(TfmdDL):
     "A `TfmdDL` that takes each batch whole out of `dataset.arrays`, images `[N,H,W]` and targets `[N]`, if the dataset has them."
     def __iter__(self):
-        arrays = vars(self.dataset).get('arrays')
+        arrays,scale = vars(self.dataset).get('arrays'),_scale(self.after_batch)
         if arrays is None: yield from super().__iter__()
         else:
             self.randomize()
             self.before_iter()
             for idxs in torch.tensor(self.get_idxs()).split(self.bs):
-                if len(idxs) == self.bs or not self.drop_last: yield self.after_batch(to_device(self._take(*arrays, idxs), self.device))
+                if len(idxs) == self.bs or not self.drop_last: yield self._take(*arrays, idxs, scale)
             self.after_iter()
 
-    def _take(self, x, y, idxs): return TensorImageBW(x[idxs].unsqueeze(1)), TensorCategory(y[idxs])
+    def _take(self, x, y, idxs, scale):
+        x,y = to_device((x[idxs].unsqueeze(1), y[idxs]), self.device)
+        if scale is None: return self.after_batch((TensorImageBW(x), TensorCategory(y)))
+        return TensorImageBW(x.float().div_(255).sub_(scale[0]).div_(scale[1])), TensorCategory(y)
 
 # %% ../nbs/00_data.ipynb #64461df8
 def _stats(x):
