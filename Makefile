@@ -6,6 +6,11 @@ BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 ONE_THREAD := OMP_NUM_THREADS=1
 ROOT_USER  := $(filter 0,$(shell id -u 2>/dev/null))
 
+# The notebooks run in nbs/, where a path relative to this folder would lead elsewhere
+ifneq ($(and $(CONVLAB_DATA),$(wildcard $(CURDIR)/$(CONVLAB_DATA))),)
+export CONVLAB_DATA := $(CURDIR)/$(CONVLAB_DATA)
+endif
+
 .PHONY: help env lab test check notebooks-test badges notebooks export bench clean
 help:
 	@echo "make lab        open the course in JupyterLab"

@@ -171,6 +171,16 @@ def test_make_test_notices_a_failing_test(small):
     assert status and '1 failed' in out
 
 
+@needs_make
+def test_data_may_be_named_relative_to_the_house(small, monkeypatch):
+    (small.parent/'digits').mkdir()
+    monkeypatch.setenv('CONVLAB_DATA', '../digits')
+    write(small, "from pathlib import Path; import os; assert Path(os.environ['CONVLAB_DATA']).is_dir()")
+    make(small, 'badges')
+    status, out = make(small, 'test')
+    assert status == 0, out
+
+
 # Set-up
 
 def env(*args, **extra):
