@@ -303,6 +303,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'convlab.stats._reduce': ('activation_stats.html#_reduce', 'convlab/stats.py'),
                                'convlab.stats._scratch': ('activation_stats.html#_scratch', 'convlab/stats.py'),
                                'convlab.stats._tensors': ('activation_stats.html#_tensors', 'convlab/stats.py'),
+                               'convlab.stats._turns': ('activation_stats.html#_turns', 'convlab/stats.py'),
                                'convlab.stats._whole': ('activation_stats.html#_whole', 'convlab/stats.py')},
             'convlab.training': { 'convlab.training.FastLearner': ('training.html#fastlearner', 'convlab/training.py'),
                                   'convlab.training.FastLearner.__call__': ('training.html#fastlearner.__call__', 'convlab/training.py'),
