@@ -7,10 +7,12 @@ __all__ = ['ActivationStats']
 
 # %% ../nbs/07_activation_stats.ipynb #8276ef8d
 from . import compat # before fastai: it lets a CPU build of PyTorch import torchvision
-import torch
+import math, torch
+import numpy as np
 from functools import partial
 from collections.abc import Mapping
 from types import SimpleNamespace
+from numba import njit
 from torch import Tensor, nn
 from fastcore.basics import patch
 from fastcore.foundation import L
@@ -18,155 +20,182 @@ from fastai.callback.core import Callback
 from fastai.callback.hook import has_params
 from fastai.layers import flatten_model
 
-# %% ../nbs/07_activation_stats.ipynb #9258eeb6
-def _scratch(bufs, name, b, dtype=torch.float32):
-    "Working memory of the shape of `b`, kept in `bufs` and used again; on a GPU PyTorch itself keeps it."
-    if not b.is_cpu: return torch.empty(b.shape, dtype=dtype, device=b.device)
-    buf = bufs.get(name)
-    if buf is None or len(buf) < b.numel(): buf = bufs[name] = torch.empty(b.numel(), dtype=dtype)
-    return buf[:b.numel()].view(b.shape)
+# %% ../nbs/07_activation_stats.ipynb #4da6ecd8
+_eps = np.float32(0.05) # what "near zero" means, as in fastai
+# Sums may be taken in any order, so that a processor adds several numbers at once; NaN and infinity stay what they are
+_any_order = njit(fastmath={'reassoc', 'nsz', 'contract'})
 
 # %% ../nbs/07_activation_stats.ipynb #3c360c2f
-def _moments(b, bufs):
-    "For every row of `b` `[k,n]`: its mean, and the sum of squared distances from it, float64."
-    mean,far = b.mean(1).double(),_scratch(bufs, 'far', b)
-    if b.is_cpu: # where looking at a value costs nothing: one pass less, unless digits would be lost
-        sq = torch.mul(b, b, out=far).sum(1).double()
-        res = sq - b.shape[1]*mean**2
-        if (res > 0.1*sq).all(): return mean, res
-    return mean, torch.sub(b, mean[:,None].float(), out=far).square_().sum(1).double()
-
-# %% ../nbs/07_activation_stats.ipynb #4da6ecd8
-_eps = 0.05 # what "near zero" means, as in fastai
-
-# %% ../nbs/07_activation_stats.ipynb #21506826
-def _near(b, opt, bufs):
-    "How many numbers in every row of `b` are near zero, float64."
-    far = _scratch(bufs, 'far', b)
-    if opt.two_sided: b = torch.abs(b, out=far)
-    dtype = None if b.shape[1] < 2**24 else torch.float64 # float32 counts exactly up to there
-    return torch.le(b, _eps, out=far).sum(1, dtype=dtype).double()
-
-# %% ../nbs/07_activation_stats.ipynb #23cd4d94
-def _hist_plain(b, lo, bufs=None):
-    "Histogram of every row of `b` from `lo` to 10, bins 1/4 wide; before and behind it, what is below and above."
-    code = torch.where(b == 10, 39, (b*4).floor().clamp(4*lo-1, 40)) # exactly 10 belongs to the last bin
-    return torch.stack([r.histc(4*(10-lo)+2, 4*lo-1.5, 40.5) for r in code]).long()
-
-# %% ../nbs/07_activation_stats.ipynb #07b1c002
-def _turns(half, n, base, lo, bufs):
-    "`[half]`: what makes codes start at 0, and sends three neighbours to three tables; int16 has no numbers for a fourth."
-    key = 'turns',half,n
-    if key not in bufs: bufs[key] = (torch.arange(half)%3*n*base + (1-4*lo)*(base+1)).to(torch.int16)
-    return bufs[key]
+@_any_order
+def _moments(x, two_sided):
+    "Of `x` float32 `[n]`: its mean, the sum of squared distances from it, and how many numbers are near zero."
+    total,far,near = np.float32(0),np.float32(0),np.int32(0)
+    for i in range(len(x)): total += x[i]
+    mean = total/np.float32(len(x))
+    for i in range(len(x)):
+        far += (x[i]-mean)*(x[i]-mean)
+        near += np.int32((abs(x[i]) if two_sided else x[i]) <= _eps)
+    return mean,far,near
 
 # %% ../nbs/07_activation_stats.ipynb #b976bf34
-def _hist(b, lo, bufs):
-    "What `_hist_plain` returns, several times faster on a CPU; no value of `b` may be NaN."
-    if not b.is_cpu or b.shape[1] % 2: return _hist_plain(b, lo)
-    half,n = b.shape[1]//2, 4*(10-lo)+2
-    base = 64 if n <= 64 else 128
-    code,more = _scratch(bufs, 'far', b),_scratch(bufs, 'more', b[:,:half])
-    torch.mul(b, 4, out=code).floor_().clamp_(4*lo-1, 40) # a whole number for every bin...
-    torch.add(code[:,:half], code[:,half:], alpha=base, out=more) # ...then two of them in one
-    pairs = _scratch(bufs, 'pairs', more, torch.int16).copy_(more).add_(_turns(half, n, base, lo, bufs))
-    one,two,three = torch.stack([r.bincount(minlength=3*n*base) for r in pairs]).view(-1, 3, n, base).unbind(1)
-    table = one+two+three
-    res = table.sum(2) + table[:,:,:n].sum(1)
-    if res[:,-1].any(): # as above
-        res[:,-2:] += torch.eq(b, 10, out=code).sum(1).long()[:,None] * torch.tensor([1,-1])
-    return res
+@_any_order
+def _codes(x, lo, code):
+    "Write the bin of every number in `x` to `code`: 0 is below `lo`, then bins 1/4 wide up to 10, one for what is above, one for NaN."
+    four,first,last,above = np.float32(4),np.float32(4*lo-1),np.float32(39),np.float32(40)
+    for i in range(len(x)):
+        c = np.floor(four*x[i])
+        c = c if c > first else first
+        c = c if c < last else last # exactly 10 belongs to the last bin
+        c = c if x[i] <= np.float32(10) else above
+        c = c if x[i] == x[i] else above+np.float32(1)
+        code[i] = np.int32(c-first)
 
 # %% ../nbs/07_activation_stats.ipynb #db2f5903
-def _reduce(b, opt, bufs):
-    "Statistics of every row of `b` `[k,n]`, float32."
-    (mean,m2),near = _moments(b, bufs),_near(b, opt, bufs)
-    res = dict(n=torch.full_like(mean, b.shape[1]), mean=mean, m2=m2, near=near)
-    if opt.with_hist: # on a CPU a NaN, which shows in the mean, goes the slow way
-        plain = b.is_cpu and mean.isnan().any()
-        res['hist'] = (_hist_plain if plain else _hist)(b, opt.lo, bufs)
-    return res
+@njit
+def _scan(x, lo, two_sided, code, tables, row, nums, hists):
+    "Write mean, squared distances and number near zero of `x` float32 `[n]` to row `row` of `nums`, its histogram to that of `hists`."
+    count,total,far,near = 0,0.,0.,0
+    for start in range(0, len(x), len(code)):
+        block = x[start:start+len(code)]
+        n,(mean,f,k) = len(block),_moments(block, two_sided)
+        if count: far += (mean-total/count)**2*count*n/(count+n)
+        count,total,far,near = count+n,total+mean*n,far+f,near+k
+        if hists.shape[1]:
+            _codes(block, lo, code)
+            for i in range(n): tables[code[i],np.uint32(i)%np.uint32(8)] += 1
+    nums[row,0],nums[row,1],nums[row,2] = total/count,far,near
+    hists[row] = 0
+    for b in range(hists.shape[1]):
+        for t in range(8): hists[row,b] += tables[b,t]
+    tables[:] = 0
 
-# %% ../nbs/07_activation_stats.ipynb #a7930737
-def _pool(rows, width):
-    "Rows of statistics pooled so that one row is left for every `width` batches."
-    key,inv = torch.unique_consecutive(rows['batch']//width, return_inverse=True)
-    if len(key) == len(inv): return rows | dict(batch=key*width)
-    inv = inv.to(rows['n'].device)
-    def add(v): return torch.zeros(len(key), *v.shape[1:], dtype=v.dtype, device=v.device).index_add_(0, inv, v)
-    n = add(rows['n'])
-    mean = add(rows['n']*rows['mean'])/n
-    m2 = add(rows['m2'] + rows['n']*(rows['mean']-mean[inv])**2)
-    return {k: add(v) for k,v in rows.items() if k in ('near','hist')} | dict(batch=key*width, n=n, mean=mean, m2=m2)
+# %% ../nbs/07_activation_stats.ipynb #23cd4d94
+def _hist_plain(x, lo):
+    "Histogram of `x` from `lo` to 10, bins 1/4 wide; before and behind it, what is below and above."
+    code = torch.where(x == 10, 39, (x*4).floor().clamp(4*lo-1, 40))
+    return code.histc(4*(10-lo)+2, 4*lo-1.5, 40.5)
 
-# %% ../nbs/07_activation_stats.ipynb #73a0312d
-def _join(parts): return {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
+# %% ../nbs/07_activation_stats.ipynb #21506826
+def _scan_plain(x, two_sided):
+    "Mean, squared distances and number near zero of `x`, `[3]`, on its device."
+    x = x.float()
+    mean,near = x.mean(),(x.abs() if two_sided else x) <= _eps.item()
+    return torch.stack([mean, (x-mean).square().sum(), near.sum()])
 
 # %% ../nbs/07_activation_stats.ipynb #ac309723
 class _Series:
-    "The statistics of one output of one layer, a few batches reduced at a time, on the device that has them."
-    room,keep = 2**19,64 # numbers collected before they are reduced (2 MB); parts kept before they are joined
-    def __init__(self, opt, bufs, dim):
-        self.opt,self.bufs,self.dim = opt,bufs,dim # `dim`: the axis of the units
-        self.like,self.stack,self.batch,self.parts,self.width,self.seen = None,(),[],[],1,None
+    "The statistics of one output of one layer, a row a batch: the last ones in `nums` and `counts`, those before in `old`."
+    keep,block,turns = 64,1024,8 # rows before they move on; numbers scanned at a time; tables to count in
+    def __init__(self, cfg, dim):
+        self.cfg,self.dim,self.bins = cfg,dim,4*(10-cfg.lo)+2 if cfg.with_hist else 0 # `dim`: the axis of the units
+        self.work = np.empty(self.block, np.uint32),np.zeros((self.bins+1,self.turns), np.uint32)
+        self.noted,self.old,self.width,self.nums = [],None,1,None
+        self.forget()
+
+# %% ../nbs/07_activation_stats.ipynb #73a0312e
+@patch
+def forget(self:_Series):
+    "An epoch begins, and no unit has been active in it."
+    self.seen,self.awake = None,False # which units have been active, that is positive; have all?
+
+# %% ../nbs/07_activation_stats.ipynb #fcbcfee3
+@patch
+def _prepare(self:_Series, device):
+    "Make the tables on `device`."
+    self.flush()
+    exact = torch.float64 if device.type == 'cpu' else torch.float32 # which is all that some devices have
+    self.nums = torch.empty(self.keep, 3, dtype=exact, device=device)
+    self.counts = torch.empty(self.keep, self.bins, dtype=torch.int64, device=device)
+    self.views = (self.nums.numpy(), self.counts.numpy()) if device.type == 'cpu' else None
 
 # %% ../nbs/07_activation_stats.ipynb #37d253b3
 @patch
 def add(self:_Series, x, batch):
     "Note `x`, an output in batch number `batch`."
     if not x.numel(): return
-    if self.like != (x.shape, x.device): self._prepare(x)
-    self.batch.append(batch)
-    if not self.stack: self._take(x.float().contiguous()[None])
-    else:
-        self.stack[len(self.batch)-1].copy_(x)
-        if len(self.batch) == len(self.stack): self.flush()
+    if self.nums is None or self.nums.device != x.device: self._prepare(x.device)
+    self._note_cpu(x) if x.is_cpu else self._note(x)
+    self.noted.append((batch, x.numel()))
+    if len(self.noted) == self.keep: self.flush()
 
-# %% ../nbs/07_activation_stats.ipynb #fcbcfee3
+# %% ../nbs/07_activation_stats.ipynb #ff2731fb
 @patch
-def _prepare(self:_Series, x):
-    self.flush()
-    self.like,k = (x.shape, x.device),min(32, self.room//x.numel())
-    self.both = torch.empty(k, *x.shape, device=x.device) if k > 1 else None
-    self.stack = self.both.unbind() if k > 1 else ()
+def _note_cpu(self:_Series, x):
+    if x.dtype != torch.float32: x = x.float()
+    dense,dim = _dense(x, self.dim)
+    if not self.awake and x.ndim > 1: self._see(dense, dim)
+    _scan(dense.reshape(-1).numpy(), self.cfg.lo, self.cfg.two_sided, *self.work, len(self.noted), *self.views)
+
+# %% ../nbs/07_activation_stats.ipynb #07b1c002
+def _dense(x, dim):
+    "`x` with its axes in the order of its memory, which spares a copy where channels come last; and the place of axis `dim` then."
+    if x.is_contiguous(): return x,dim
+    last = dim == 1 and x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return (x.movedim(1, -1),-1) if last else (x.contiguous(),dim)
+
+# %% ../nbs/07_activation_stats.ipynb #73a0312d
+@patch
+def _see(self:_Series, x, dim):
+    n,units = math.prod(x.shape[:dim]),x.shape[dim]
+    if self.seen is None or len(self.seen) != units: self.seen = torch.zeros(units, dtype=torch.bool)
+    self.awake = _wake(x.view(n, units, -1).numpy(), self.seen.numpy())
+
+# %% ../nbs/07_activation_stats.ipynb #3661ae73
+@njit
+def _wake(x, seen):
+    "Note in `seen` `[units]` which units of `x` `[n,units,inner]` have a number above zero. Have all now?"
+    left = len(seen)-seen.sum()
+    for o in range(len(x)):
+        if not left: return True
+        for u in range(len(seen)):
+            if seen[u]: continue
+            active = False
+            for i in range(x.shape[2]): active |= x[o,u,i] > 0
+            if active: seen[u],left = True,left-1
+    return left == 0
+
+# %% ../nbs/07_activation_stats.ipynb #9258eeb6
+@patch
+def _note(self:_Series, x):
+    row = len(self.noted)
+    self.nums[row] = _scan_plain(x, self.cfg.two_sided)
+    if self.bins: self.counts[row] = _hist_plain(x.float(), self.cfg.lo).long()
+    if x.ndim < 2: return
+    active = x.movedim(self.dim, 0).flatten(1).amax(1) > 0
+    self.seen = active if self.seen is None or len(self.seen) != len(active) else self.seen | active
+
+# %% ../nbs/07_activation_stats.ipynb #a7930737
+def _pool(rows, width):
+    "Rows of statistics pooled so that one row is left for every `width` batches."
+    key,inv = torch.unique_consecutive(rows['batch']//width, return_inverse=True)
+    if len(key) == len(inv): return rows | dict(batch=key*width)
+    def add(v): return torch.zeros(len(key), *v.shape[1:], dtype=v.dtype).index_add_(0, inv, v)
+    n = add(rows['n'])
+    mean = add(rows['n']*rows['mean'])/n
+    far = add(rows['far'] + rows['n']*(rows['mean']-mean[inv])**2)
+    return dict(batch=key*width, n=n, mean=mean, far=far, near=add(rows['near']), hist=add(rows['hist']))
 
 # %% ../nbs/07_activation_stats.ipynb #c5877e80
 @patch
 def flush(self:_Series):
-    "Reduce what has been collected."
-    if self.batch: self._take(self.both[:len(self.batch)])
-
-# %% ../nbs/07_activation_stats.ipynb #ff2731fb
-@patch
-def _take(self:_Series, b):
-    "Reduce `b` `[k,*shape]`, the outputs of the batches noted in `self.batch`."
-    self._see(b)
-    self.parts.append(dict(batch=torch.tensor(self.batch), **_reduce(b.flatten(1), self.opt, self.bufs)))
-    self.batch = []
-    if len(self.parts) >= self.keep: self.parts = [self.rows()]
+    "Move rows from the tables to `old`; once in 64 batches, this waits for a GPU."
+    if not self.noted: return
+    (batch,n),k = torch.tensor(self.noted).unbind(1),len(self.noted)
+    mean,far,near = self.nums[:k].cpu().double().unbind(1)
+    new = dict(batch=batch, n=n.double(), mean=mean, far=far, near=near, hist=self.counts[:k].cpu())
+    both = [self.old,new] if self.old else [new]
+    self.old = _pool({key: torch.cat([o[key] for o in both]) for key in new}, self.width)
+    self.noted = []
+    while len(self.old['n']) > self.cfg.max_batches:
+        self.width *= 2
+        self.old = _pool(self.old, self.width)
 
 # %% ../nbs/07_activation_stats.ipynb #63d6de76
 @patch
 def rows(self:_Series):
     "All statistics so far, one row a batch; neighbouring batches share a row when there would be too many."
-    if not self.parts: return
-    res = _pool(_join(self.parts), self.width)
-    while len(res['n']) > self.opt.max_batches:
-        self.width *= 2
-        res = _pool(res, self.width)
-    return res
-
-# %% ../nbs/07_activation_stats.ipynb #3661ae73
-@patch
-def _see(self:_Series, b):
-    "Note which units have been active, that is positive, since the epoch began."
-    if b.ndim < 3: return # a unit is a place on an axis other than that of the batch
-    x = b.movedim(self.dim if self.dim < 0 else self.dim+1, 0)
-    if self.seen is None or len(self.seen) != len(x):
-        self.seen = torch.zeros(len(x), dtype=torch.bool, device=b.device)
-    if not b.is_cpu: self.seen |= x.amax(tuple(range(1, x.ndim))) > 0
-    elif not self.seen.all(): # only units not seen yet, which is soon none
-        self.seen[~self.seen] = x[~self.seen].amax(tuple(range(1, x.ndim))) > 0
+    self.flush()
+    return self.old
 
 # %% ../nbs/07_activation_stats.ipynb #dc5cee46
 def _tensors(o):
@@ -210,7 +239,7 @@ _last = nn.Linear,nn.LayerNorm,nn.Embedding,nn.RNNBase # these have their units 
 class _Watch:
     "The hooks on a model's layers, and a `_Series` for each tensor that they put out in training and in validation."
     def __init__(self, model, cfg):
-        self.cfg,self.layers,self.series,self.bufs,self.handles = cfg,_choose(model, cfg),{},{},[]
+        self.cfg,self.layers,self.series,self.handles = cfg,_choose(model, cfg),{},[]
         self.phase,self.count,self.dead = None,dict(train=0, valid=0),[]
 
 # %% ../nbs/07_activation_stats.ipynb #29bb39a8
@@ -230,16 +259,16 @@ def detach(self:_Watch):
 def collect(self:_Watch, i, m, inp, out):
     "The hook: note what layer `i`, the module `m`, puts out, or the gradients that come back to it."
     if self.phase is None: return
-    for part,x in enumerate(_tensors(out)):
-        if self.cfg.is_forward: self.note((self.phase,i,part), m, x)
-        elif x.requires_grad: x.register_hook(partial(self.note, (self.phase,i,part), m))
+    with torch._C.DisableTorchFunctionSubclass(): # fastai's own kinds of tensor take longer for everything
+        for part,x in enumerate(_tensors(out)):
+            if self.cfg.is_forward: self.note((self.phase,i,part), m, x)
+            elif x.requires_grad: x.register_hook(partial(self.note, (self.phase,i,part), m))
 
 # %% ../nbs/07_activation_stats.ipynb #5af81c5e
 @patch
 def note(self:_Watch, key, m, x):
-    if key not in self.series: self.series[key] = _Series(self.cfg, self.bufs, -1 if isinstance(m, _last) else 1)
-    if type(x) is not Tensor: x = x.as_subclass(Tensor) # fastai's own kinds of tensor are slower
-    with torch.inference_mode(): self.series[key].add(x, self.count[key[0]])
+    if key not in self.series: self.series[key] = _Series(self.cfg, -1 if isinstance(m, _last) else 1)
+    self.series[key].add(x.detach(), self.count[key[0]])
 
 # %% ../nbs/07_activation_stats.ipynb #f5b58990
 @patch
@@ -259,13 +288,11 @@ def stop(self:_Watch):
 # %% ../nbs/07_activation_stats.ipynb #39933757
 @patch
 def end_epoch(self:_Watch):
-    "Reduce what is left, and write down which units have not been active since the last call."
+    "Write down which units have not been active since the last call."
     self.stop()
-    with torch.inference_mode():
-        for s in self.series.values(): s.flush()
     first = {i: s for (phase,i,part),s in self.series.items() if phase == 'train' and part == 0}
     self.dead.append({i: ~s.seen for i,s in first.items() if s.seen is not None})
-    for s in self.series.values(): s.seen = None
+    for s in self.series.values(): s.forget()
 
 # %% ../nbs/07_activation_stats.ipynb #342669f1
 def _whole(name, x, least, none=False):
@@ -295,6 +322,12 @@ class ActivationStats(Callback):
             with_hist=with_hist, modules=modules, every=every, remove_end=remove_end, is_forward=is_forward, valid=valid,
             include_paramless=include_paramless, lo=-10 if signed else 0, two_sided=two_sided, max_batches=max_batches)
         self.watch,self.fresh = None,True
+
+# %% ../nbs/07_activation_stats.ipynb #9f627644
+@patch
+def __call__(self:ActivationStats, event_name):
+    "Nothing at all at the many events of a batch that do not concern this callback: fastai's way to find that out takes longer."
+    if hasattr(type(self), event_name): return super(ActivationStats, self).__call__(event_name)
 
 # %% ../nbs/07_activation_stats.ipynb #9f627645
 @patch
@@ -385,10 +418,9 @@ def _rows(self:ActivationStats, layer, valid=False):
     "All that is known about `layer`, one row a batch, on the CPU."
     self._ready(valid)
     series = self.watch.series.get(('valid' if valid else 'train', *self._find(layer)))
-    if series is None: raise ValueError(f"layer {layer!r} put out no such tensor in any batch that was recorded")
-    with torch.inference_mode():
-        series.flush()
-        return {k: v.cpu() for k,v in series.rows().items()}
+    rows = series and series.rows()
+    if not rows: raise ValueError(f"layer {layer!r} put out no such tensor in any batch that was recorded")
+    return rows
 
 # %% ../nbs/07_activation_stats.ipynb #d222de32
 @patch
@@ -398,7 +430,7 @@ def layer_stats(self:ActivationStats,
 ) -> L: # three lists with a number a batch
     "Mean, standard deviation and share of values near zero of what `layer` put out."
     r = self._rows(layer, valid)
-    std = torch.where(r['n'] > 1, (r['m2']/(r['n']-1)).sqrt(), torch.nan)
+    std = torch.where(r['n'] > 1, (r['far']/(r['n']-1)).sqrt(), torch.nan)
     return L(L(o.tolist()) for o in (r['mean'], std, r['near']/r['n']))
 
 # %% ../nbs/07_activation_stats.ipynb #eed2b6cb
@@ -409,9 +441,9 @@ def hist(self:ActivationStats,
     overflow:bool=False, # a row more at each end, for what lies outside?
 ) -> Tensor: # `[bins,batches]`, smallest values first: log(1+count)
     "Histogram of what `layer` put out in every batch."
-    rows = self._rows(layer, valid)
-    if 'hist' not in rows: raise ValueError("no histogram was counted: pass with_hist=True")
-    return (rows['hist'] if overflow else rows['hist'][:,1:-1]).t().float().log1p()
+    hist = self._rows(layer, valid)['hist']
+    if not self.cfg.with_hist: raise ValueError("no histogram was counted: pass with_hist=True")
+    return (hist if overflow else hist[:,1:-1]).t().float().log1p()
 
 # %% ../nbs/07_activation_stats.ipynb #39591b13
 @patch(as_prop=True)
