@@ -146,8 +146,8 @@ def write(house, source):
 
 
 def make(house, *args):
-    "Run make in `house` with this environment, and return its exit status and what it printed."
-    done = subprocess.run(['make', *args, f'VENV={os.path.dirname(bin_dir)}'], cwd=house, capture_output=True, text=True,
+    "Run make in `house` with this environment, which it leaves as it is, and return its exit status and what it printed."
+    done = subprocess.run(['make', '-o', 'env', *args, f'VENV={os.path.dirname(bin_dir)}'], cwd=house, capture_output=True, text=True,
                           env={**os.environ, 'MAKEFLAGS': ''})
     return done.returncode, done.stdout + done.stderr
 
