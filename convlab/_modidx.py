@@ -322,6 +322,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'convlab.training.SteadyProgress': ('training.html#steadyprogress', 'convlab/training.py'),
                                   'convlab.training.SteadyProgress.after_batch': ( 'training.html#steadyprogress.after_batch',
                                                                                    'convlab/training.py'),
+                                  'convlab.training._channels_last': ('training.html#_channels_last', 'convlab/training.py'),
                                   'convlab.training._check_fit': ('training.html#_check_fit', 'convlab/training.py'),
                                   'convlab.training._count_of': ('training.html#_count_of', 'convlab/training.py'),
                                   'convlab.training._fused_step': ('training.html#_fused_step', 'convlab/training.py'),
@@ -329,6 +330,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'convlab.training._must_be': ('training.html#_must_be', 'convlab/training.py'),
                                   'convlab.training._new_state': ('training.html#_new_state', 'convlab/training.py'),
                                   'convlab.training._positive': ('training.html#_positive', 'convlab/training.py'),
+                                  'convlab.training._takes_any_order': ('training.html#_takes_any_order', 'convlab/training.py'),
                                   'convlab.training.cosine': ('training.html#cosine', 'convlab/training.py'),
                                   'convlab.training.fit': ('training.html#fit', 'convlab/training.py'),
                                   'convlab.training.one_cycle_schedule': ('training.html#one_cycle_schedule', 'convlab/training.py')}}}

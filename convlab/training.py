@@ -7,7 +7,7 @@ __all__ = ['FusedAdam', 'FastLearner', 'SteadyProgress', 'fit', 'cosine', 'one_c
 
 # %% ../nbs/08_training.ipynb #82affda0
 from . import compat # before fastai: it lets a CPU build of PyTorch import torchvision
-from contextlib import nullcontext
+from contextlib import contextmanager
 from itertools import chain
 from numbers import Integral, Real
 from fastai.vision.all import *
@@ -132,6 +132,29 @@ def _make(model, dls, seed):
     if not trainable_params(model): raise ValueError("model must have parameters to train; it has none")
     return model
 
+# %% ../nbs/08_training.ipynb #c1a55002
+def _takes_any_order(model):
+    "Do the layers of `model` not mind how a batch of images lies in memory? Of code that is not PyTorch's own nobody knows."
+    own = all(type(m).__module__.startswith('torch.nn.') and not m._forward_hooks for m in model.modules())
+    return own and all(p.ndim < 5 for p in model.parameters())
+
+# %% ../nbs/08_training.ipynb #c1a55003
+@contextmanager
+def _channels_last(learn):
+    "On a CPU, keep the weights of `learn` in the order channels last; then in the usual one, and all that belongs to them too."
+    model = learn.model
+    if learn.dls.device.type != 'cpu' or not _takes_any_order(model):
+        yield
+        return
+    model.to(memory_format=torch.channels_last)
+    try: yield
+    finally:
+        model.to(memory_format=torch.contiguous_format)
+        for p in model.parameters():
+            if p.grad is not None: p.grad = p.grad.contiguous()
+        for state in learn.opt.state.values() if learn.opt else (): state.update({
+            k: v.contiguous() for k,v in state.items() if isinstance(v, Tensor)})
+
 # %% ../nbs/08_training.ipynb #47d2f200
 def fit(
     model:nn.Module, # what to train, or a function that makes it; `seed` decides the weights of the latter
@@ -149,7 +172,8 @@ def fit(
                         metrics=accuracy, cbs=ActivationStats(with_hist=True) if stats else None)
     learn.remove_cb(learn.progress)
     learn.add_cb(SteadyProgress())
-    with nullcontext() if progress else ContextManagers([learn.no_bar(), learn.no_logging()]):
+    quiet = [] if progress else [learn.no_bar(), learn.no_logging()]
+    with ContextManagers([_channels_last(learn), *quiet]):
         if one_cycle: learn.fit_one_cycle(epochs, lr)
         else: learn.fit(epochs, lr)
     return learn

@@ -1,10 +1,12 @@
 "`convlab.training`: the schedule, the optimizer and the Learner against fastai's and PyTorch's; seeds; errors; the chapter's cells."
+from contextlib import nullcontext
 from copy import deepcopy
 
 import matplotlib
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from convlab import training
 from convlab.all import *
 
 matplotlib.use('Agg')
@@ -291,3 +293,53 @@ def test_chapter_one_cycle_and_batch_norm(dls, norm, idx, calls, no_figures):
         learn.activation_stats.plot_layer_stats(-2)
         learn.activation_stats.color_dim(idx)
         assert learn.activation_stats.hist(idx).shape == (40, epochs*len(dls.train))
+
+
+# -- channels last ---------------------------------------------------------------------------------------------------------
+
+def layouts(learn):
+    "Are parameters, their gradients and what the optimizer remembers of them in the usual order?"
+    ps = list(learn.model.parameters())
+    kept = [v for p in ps if learn.opt for v in learn.opt.state[p].values() if isinstance(v, torch.Tensor)]
+    return all(t.is_contiguous() for t in [*ps, *kept, *(p.grad for p in ps if p.grad is not None)])
+
+
+class Note(Callback):
+    "Notes the order of the second layer's weights and outputs; stops at a batch if told to."
+    def __init__(self, stop=None): self.stop, self.seen = stop, []
+
+    def after_backward(self):
+        w = self.learn.model[1][0].weight
+        self.seen.append((w.is_contiguous(memory_format=torch.channels_last), w.grad.is_contiguous(memory_format=torch.channels_last)))
+        if self.stop and len(self.seen) == 2: raise self.stop
+
+
+@pytest.mark.parametrize('stop', [None, KeyboardInterrupt(), RuntimeError('broken')], ids=['to the end', 'interrupt', 'error'])
+def test_channels_come_last_only_while_training(monkeypatch, path, stop):
+    note, learners = Note(stop), []
+    class Watched(training.FastLearner):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.add_cb(note)
+            learners.append(self)
+    monkeypatch.setattr(training, 'FastLearner', Watched)
+    with pytest.raises(type(stop)) if stop else nullcontext():
+        fit(simple_cnn(norm=nn.BatchNorm2d), get_dls(64, path), 1, 0.01, seed=0, progress=False)
+    learn, = learners
+    assert set(note.seen) == {(True, True)} and layouts(learn)
+    learn.remove_cb(note)
+    with quiet(learn): learn.fit(1, 0.01)
+    assert layouts(learn) and learn.recorder.values[-1][2] > 0.5
+
+
+def test_a_model_that_views_its_activations_is_left_alone(path):
+    class Views(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.lin = nn.Conv2d(1, 8, 3, stride=2), nn.Linear(8*13*13, 10)
+        def forward(self, x): return self.lin(self.conv(x).relu().view(x.shape[0], -1))
+    assert not training._takes_any_order(Views()) and not training._takes_any_order(nn.Sequential(nn.Conv3d(1, 2, 3)))
+    hooked = nn.Sequential(nn.Conv2d(1, 2, 3))
+    hooked[0].register_forward_hook(lambda m, i, o: o.view(-1))
+    assert not training._takes_any_order(hooked) and training._takes_any_order(simple_cnn(norm=nn.BatchNorm2d))
+    assert fit(Views(), get_dls(64, path), 1, 0.01, seed=0, progress=False).recorder.values[-1][2] > 0.5
