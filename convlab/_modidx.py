@@ -295,6 +295,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'convlab.stats._Watch.stop': ('activation_stats.html#_watch.stop', 'convlab/stats.py'),
                                'convlab.stats._choose': ('activation_stats.html#_choose', 'convlab/stats.py'),
                                'convlab.stats._codes': ('activation_stats.html#_codes', 'convlab/stats.py'),
+                               'convlab.stats._compiled': ('activation_stats.html#_compiled', 'convlab/stats.py'),
                                'convlab.stats._curve': ('activation_stats.html#_curve', 'convlab/stats.py'),
                                'convlab.stats._dense': ('activation_stats.html#_dense', 'convlab/stats.py'),
                                'convlab.stats._hist_plain': ('activation_stats.html#_hist_plain', 'convlab/stats.py'),

@@ -22,8 +22,15 @@ from fastai.layers import flatten_model
 
 # %% ../nbs/07_activation_stats.ipynb #4da6ecd8
 _eps = np.float32(0.05) # what "near zero" means, as in fastai
+
+def _compiled(f=None, **kwargs):
+    "`f` as machine code: made at the first call, and kept for the next session where there is a folder to keep it in."
+    if f is None: return partial(_compiled, **kwargs)
+    try: return njit(cache=True, **kwargs)(f)
+    except RuntimeError: return njit(**kwargs)(f)
+
 # Sums may be taken in any order, so that a processor adds several numbers at once; NaN and infinity stay what they are
-_any_order = njit(fastmath={'reassoc', 'nsz', 'contract'})
+_any_order = _compiled(fastmath={'reassoc', 'nsz', 'contract'})
 
 # %% ../nbs/07_activation_stats.ipynb #3c360c2f
 @_any_order
@@ -51,7 +58,7 @@ def _codes(x, lo, code):
         code[i] = np.int32(c-first)
 
 # %% ../nbs/07_activation_stats.ipynb #db2f5903
-@njit
+@_compiled
 def _scan(x, lo, two_sided, code, tables, row, nums, hists):
     "Write mean, squared distances and number near zero of `x` float32 `[n]` to row `row` of `nums`, its histogram to that of `hists`."
     count,total,far,near = 0,0.,0.,0
@@ -138,21 +145,23 @@ def _dense(x, dim):
 def _see(self:_Series, x, dim):
     n,units = math.prod(x.shape[:dim]),x.shape[dim]
     if self.seen is None or len(self.seen) != units: self.seen = torch.zeros(units, dtype=torch.bool)
-    self.awake = _wake(x.view(n, units, -1).numpy(), self.seen.numpy())
+    self.awake = _wake(x.view(n, units, -1).numpy(), self.seen.view(torch.uint8).numpy())
 
 # %% ../nbs/07_activation_stats.ipynb #3661ae73
-@njit
+@_compiled
 def _wake(x, seen):
-    "Note in `seen` `[units]` which units of `x` `[n,units,inner]` have a number above zero. Have all now?"
-    left = len(seen)-seen.sum()
+    "Note in `seen` uint8 `[units]` which units of `x` `[n,units,inner]` have a number above zero. Have all now?"
     for o in range(len(x)):
-        if not left: return True
-        for u in range(len(seen)):
-            if seen[u]: continue
-            active = False
-            for i in range(x.shape[2]): active |= x[o,u,i] > 0
-            if active: seen[u],left = True,left-1
-    return left == 0
+        if o % 64 == 0 and seen.all(): return True
+        if x.shape[2] == 1: # no question in the loop, so that a processor does several units at once
+            for u in range(len(seen)): seen[u] |= np.uint8(x[o,u,0] > 0)
+        else:
+            for u in range(len(seen)):
+                if seen[u]: continue
+                active = False
+                for i in range(x.shape[2]): active |= x[o,u,i] > 0
+                seen[u] = active
+    return seen.all()
 
 # %% ../nbs/07_activation_stats.ipynb #9258eeb6
 @patch
