@@ -224,7 +224,7 @@ class ArrayDL(TfmdDL):
             self.after_iter()
 
     def _take(self, x, y, idxs, scale):
-        x,y = to_device((x[idxs].unsqueeze(1), y[idxs]), self.device)
+        x,y = [o.to(self.device) for o in (x[idxs].unsqueeze(1), y[idxs])]
         if scale is None: return self.after_batch((TensorImageBW(x), TensorCategory(y)))
         return TensorImageBW(x.float().div_(255).sub_(scale[0]).div_(scale[1])), TensorCategory(y)
 

@@ -129,9 +129,9 @@ def add(self:_Series, x, batch):
 @patch
 def _note_cpu(self:_Series, x):
     if x.dtype != torch.float32: x = x.float()
-    dense,dim = _dense(x, self.dim)
-    if not self.awake and x.ndim > 1: self._see(dense, dim)
-    _scan(dense.reshape(-1).numpy(), self.cfg.lo, self.cfg.two_sided, *self.work, len(self.noted), *self.views)
+    if not self.awake and x.ndim > 1: self._see(*_dense(x, self.dim))
+    in_memory_order = x.numpy().ravel('K') # which spares a copy where channels come last
+    _scan(in_memory_order, self.cfg.lo, self.cfg.two_sided, *self.work, len(self.noted), *self.views)
 
 # %% ../nbs/07_activation_stats.ipynb #07b1c002
 def _dense(x, dim):

@@ -7,11 +7,13 @@ __all__ = ['FusedAdam', 'FastLearner', 'SteadyProgress', 'fit', 'cosine', 'one_c
 
 # %% ../nbs/08_training.ipynb #82affda0
 from . import compat # before fastai: it lets a CPU build of PyTorch import torchvision
-from contextlib import contextmanager
+import ctypes
+from contextlib import contextmanager, suppress
 from itertools import chain
 from numbers import Integral, Real
 from fastai.vision.all import *
 from typing import Callable
+from torch.autograd.function import once_differentiable
 from torch.optim.adamw import adamw
 from .stats import ActivationStats
 
@@ -73,6 +75,11 @@ class FastLearner(Learner):
     def _call_one(self, event_name):
         if event_name not in self._acts: self._acts[event_name] = self._acting(event_name)
         for cb in self._acts[event_name]: cb(event_name)
+
+    def _set_device(self, b):
+        device = next(self.model.parameters()).device
+        there = all(isinstance(o, Tensor) and o.device == device for o in b)
+        return b if there else super()._set_device(b)
 
 # %% ../nbs/08_training.ipynb #e6c6b475
 @patch
@@ -138,6 +145,56 @@ def _takes_any_order(model):
     own = all(type(m).__module__.startswith('torch.nn.') and not m._forward_hooks for m in model.modules())
     return own and all(p.ndim < 5 for p in model.parameters())
 
+# %% ../nbs/08_training.ipynb #c1a55011
+def _sums(x, c):
+    "Sum of each of the `c` channels in `x` `[rows,k*c]`, which has `k` pixels a row."
+    return x.sum(0).view(-1, c).sum(0)
+
+def _spread(v, k):
+    "`v` `[c]`, a number a channel, `k` times over: a number for each column of the matrix."
+    return v.expand(k, -1).flatten()
+
+# %% ../nbs/08_training.ipynb #c1a55014
+class _RowNorm(torch.autograd.Function):
+    "Normalize each channel of `x` `[rows,k*c]` by its own mean and variance, then scale and shift it; return these two as well."
+    @staticmethod
+    def forward(ctx, x, weight, bias, eps):
+        c,k = len(weight),x.shape[1]//len(weight)
+        mean = _sums(x, c)/(len(x)*k)
+        z = x-_spread(mean, k)
+        var = _sums(z.square(), c)/(len(x)*k)
+        scale = (var+eps).rsqrt()
+        ctx.save_for_backward(z, weight, scale)
+        ctx.mark_non_differentiable(mean, var)
+        return torch.addcmul(_spread(bias, k), z, _spread(weight*scale, k)), mean, var
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad, *_):
+        z,weight,scale = ctx.saved_tensors
+        c,k = len(scale),z.shape[1]//len(scale)
+        g_bias,g_weight = _sums(grad, c),_sums(grad*z, c)*scale
+        shared = [_spread(-weight*scale*o/(len(z)*k), k) for o in (g_bias, g_weight*scale)]
+        g_x = torch.addcmul(shared[0], z, shared[1]).addcmul_(grad, _spread(weight*scale, k))
+        return g_x, g_weight, g_bias, None
+
+# %% ../nbs/08_training.ipynb #c1a55016
+def _few_channels(m):
+    return (type(m) is nn.BatchNorm2d and m.num_features < 16 and m.affine and m.bias is not None
+            and m.track_running_stats and m.momentum is not None)
+
+def _norm_forward(m, x):
+    "The output of the `nn.BatchNorm2d` `m` for `x` `[N,C,H,W]`."
+    c,n = m.num_features,x.numel()//m.num_features
+    k,last = math.gcd(n, 16),x.is_contiguous(memory_format=torch.channels_last)
+    if not (m.training and last and k > 1 and x.dtype == m.weight.dtype and x.numel() > 2**16): return nn.BatchNorm2d.forward(m, x)
+    y,mean,var = _RowNorm.apply(x.permute(0,2,3,1).reshape(-1, k*c), m.weight, m.bias, m.eps)
+    with torch.no_grad():
+        m.num_batches_tracked += 1
+        m.running_mean.lerp_(mean, m.momentum)
+        m.running_var.lerp_(var*n/(n-1), m.momentum)
+    return y.view(len(x), *x.shape[2:], c).permute(0,3,1,2)
+
 # %% ../nbs/08_training.ipynb #c1a55003
 @contextmanager
 def _channels_last(learn):
@@ -147,13 +204,28 @@ def _channels_last(learn):
         yield
         return
     model.to(memory_format=torch.channels_last)
+    norms = [m for m in model.modules() if _few_channels(m)]
+    for m in norms: m.forward = partial(_norm_forward, m)
     try: yield
     finally:
+        for m in norms: del m.forward
         model.to(memory_format=torch.contiguous_format)
         for p in model.parameters():
             if p.grad is not None: p.grad = p.grad.contiguous()
         for state in learn.opt.state.values() if learn.opt else (): state.update({
             k: v.contiguous() for k,v in state.items() if isinstance(v, Tensor)})
+
+# %% ../nbs/08_training.ipynb #c1a55021
+@contextmanager
+def _memory_kept():
+    "While this lasts, glibc, where there is one, keeps memory that is freed (its manual, malloc tunable parameters)."
+    libc = None
+    with suppress(OSError, TypeError): libc = ctypes.CDLL(None) # which Windows does not have
+    glibc = hasattr(libc, 'mallopt') and hasattr(libc, 'malloc_trim')
+    if glibc: libc.mallopt(-1, 2**30),libc.mallopt(-3, 2**25) # M_TRIM_THRESHOLD; M_MMAP_THRESHOLD, at most 32 MiB
+    try: yield
+    finally:
+        if glibc: libc.malloc_trim(0)
 
 # %% ../nbs/08_training.ipynb #47d2f200
 def fit(
@@ -173,7 +245,7 @@ def fit(
     learn.remove_cb(learn.progress)
     learn.add_cb(SteadyProgress())
     quiet = [] if progress else [learn.no_bar(), learn.no_logging()]
-    with ContextManagers([_channels_last(learn), *quiet]):
+    with ContextManagers([_memory_kept(), _channels_last(learn), *quiet]):
         if one_cycle: learn.fit_one_cycle(epochs, lr)
         else: learn.fit(epochs, lr)
     return learn
