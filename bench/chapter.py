@@ -2,8 +2,9 @@
 
 Six runs on all of MNIST with the chapter's networks, epochs, learning rates and batch sizes, statistics of the activations where
 the chapter has them. The chapter's side opens PNG files and uses fastai's `ActivationStats`; ours takes the same digits out of
-arrays, and runs before the chapter's and after it; its mean counts. Seconds are those of training, validation included. Reading the arrays (about a second, or once and for all the
-time to decode the files) is shown apart and counted in the total. `python bench/chapter.py`, or `--runs T2 T4` for some."""
+arrays, runs before the chapter's and again after it, and counts with its mean. Seconds are those of training, validation included.
+Reading the arrays (about a second, or once and for all the time to decode the files) is shown apart and counted in the total.
+`python bench/chapter.py`, or `--runs T2 T4` for some."""
 import argparse
 import time
 import warnings

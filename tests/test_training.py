@@ -1,4 +1,6 @@
 "`convlab.training`: the schedule, the optimizer and the Learner against fastai's and PyTorch's; seeds; errors; the chapter's cells."
+import platform
+import subprocess
 from contextlib import nullcontext
 from copy import deepcopy
 
@@ -327,6 +329,7 @@ def test_channels_come_last_only_while_training(monkeypatch, path, stop):
         fit(simple_cnn(norm=nn.BatchNorm2d), get_dls(64, path), 1, 0.01, seed=0, progress=False)
     learn, = learners
     assert set(note.seen) == {(True, True)} and layouts(learn)
+    assert not any('forward' in vars(m) for m in learn.model.modules())
     learn.remove_cb(note)
     with quiet(learn): learn.fit(1, 0.01)
     assert layouts(learn) and learn.recorder.values[-1][2] > 0.5
@@ -343,3 +346,68 @@ def test_a_model_that_views_its_activations_is_left_alone(path):
     hooked[0].register_forward_hook(lambda m, i, o: o.view(-1))
     assert not training._takes_any_order(hooked) and training._takes_any_order(simple_cnn(norm=nn.BatchNorm2d))
     assert fit(Views(), get_dls(64, path), 1, 0.01, seed=0, progress=False).recorder.values[-1][2] > 0.5
+
+
+# Batch normalization of few channels
+
+def normalized(forward, m, x, frozen=False):
+    "What `forward` makes of `m` and `x`, with all gradients and running averages."
+    m, x = deepcopy(m), x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    m.weight.requires_grad_(not frozen)
+    y = forward(m, x)
+    set_seed(1)
+    (y*torch.randn_like(y)).sum().backward()
+    return y, x.grad, m.weight.grad, m.bias.grad, m.running_mean, m.running_var, m.num_batches_tracked
+
+
+@pytest.mark.parametrize('frozen', [False, True])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('shape', [(64, 8, 14, 14), (50, 3, 31, 30), (64, 15, 9, 9), (65, 1, 33, 32)])
+def test_few_channels_are_normalized_as_pytorch_does(shape, dtype, frozen):
+    set_seed(0)
+    m = nn.BatchNorm2d(shape[1], eps=1e-3, momentum=0.3).to(dtype)
+    nn.init.uniform_(m.weight), nn.init.uniform_(m.bias)
+    x = (torch.randn(shape, dtype=dtype)*3+5).to(memory_format=torch.channels_last)
+    assert training._few_channels(m)
+    for a, b in zip(normalized(training._norm_forward, m, x, frozen), normalized(nn.BatchNorm2d.forward, m, x, frozen), strict=True):
+        if a is None: assert b is None and frozen
+        else: torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5*b.abs().max().item())
+
+
+@pytest.mark.parametrize('x', [torch.randn(64, 8, 14, 14), torch.randn(2, 8, 3, 3).to(memory_format=torch.channels_last),
+                               torch.randn(64, 8, 14, 14).to(memory_format=torch.channels_last)], ids=['channels first', 'few', 'eval'])
+def test_pytorch_normalizes_what_is_not_worth_it(monkeypatch, x):
+    monkeypatch.setattr(training._RowNorm, 'apply', lambda *args: pytest.fail('not worth it'))
+    m = nn.BatchNorm2d(8).train(x.shape[0] < 64 or x.is_contiguous())
+    torch.testing.assert_close(training._norm_forward(m, x), m(x))
+
+
+def test_norms_with_other_options_are_left_alone():
+    for kwargs in (dict(affine=False), dict(track_running_stats=False), dict(momentum=None)):
+        assert not training._few_channels(nn.BatchNorm2d(8, **kwargs))
+    assert not training._few_channels(nn.BatchNorm2d(16)) and not training._few_channels(nn.Conv2d(8, 8, 1))
+    with pytest.raises(ValueError, match='more than 1 value per channel'):
+        training._norm_forward(nn.BatchNorm2d(8), torch.randn(1, 8, 1, 1))
+
+
+# Memory
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='only glibc can be asked to keep memory')
+def test_memory_is_kept_while_training():
+    "In a process of its own, since what glibc is asked for lasts."
+    code = """
+import resource, torch
+from convlab.training import _memory_kept
+def pages():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5): [torch.ones(2**20) for _ in range(25)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+usual = pages()
+with _memory_kept(): pages(); kept = pages()
+again = pages()
+print(usual, kept, again)
+"""
+    env = {k: v for k, v in os.environ.items() if not k.startswith('MALLOC_')}
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env=env)
+    usual, kept, again = map(int, done.stdout.split())
+    assert kept < 1000 < usual and again > 10_000, done.stdout  # in between it was all given back
