@@ -57,11 +57,34 @@ def _codes(x, lo, code):
         c = c if x[i] == x[i] else above+np.float32(1)
         code[i] = np.int32(c-first)
 
+# %% ../nbs/07_activation_stats.ipynb #07b1c002
+@_compiled
+def _count_pairs(code, pair, tables, hist):
+    "Count the bins in `code` in `tables` `[2,bins*bins]`; one that is left over, in `hist`."
+    half,bins = len(code)//2,np.uint32(len(hist)+1) # NaN has a bin in the tables only
+    for i in range(half): pair[i] = code[i]*bins+code[i+half]
+    for i in range(half): tables[np.uint32(i)%np.uint32(2),pair[i]] += 1
+    if len(code) % 2 and code[-1] < len(hist): hist[code[-1]] += 1
+
+# %% ../nbs/07_activation_stats.ipynb #07b1c003
+@_compiled
+def _add_up(tables, hist):
+    "Move the counts of `tables` to `hist`."
+    bins = len(hist)+1
+    for t in range(len(tables)):
+        for first in range(bins):
+            line,total = tables[t,first*bins:(first+1)*bins],0
+            for b in range(bins): total += line[b]
+            for b in range(len(hist)): hist[b] += line[b]
+            if first < len(hist): hist[first] += total
+    tables[:] = 0
+
 # %% ../nbs/07_activation_stats.ipynb #db2f5903
 @_compiled
-def _scan(x, lo, two_sided, code, tables, row, nums, hists):
+def _scan(x, lo, two_sided, code, pair, tables, row, nums, hists):
     "Write mean, squared distances and number near zero of `x` float32 `[n]` to row `row` of `nums`, its histogram to that of `hists`."
     count,total,far,near = 0,0.,0.,0
+    hists[row] = 0
     for start in range(0, len(x), len(code)):
         block = x[start:start+len(code)]
         n,(mean,f,k) = len(block),_moments(block, two_sided)
@@ -69,12 +92,9 @@ def _scan(x, lo, two_sided, code, tables, row, nums, hists):
         count,total,far,near = count+n,total+mean*n,far+f,near+k
         if hists.shape[1]:
             _codes(block, lo, code)
-            for i in range(n): tables[code[i],np.uint32(i)%np.uint32(8)] += 1
+            _count_pairs(code[:n], pair, tables, hists[row])
     nums[row,0],nums[row,1],nums[row,2] = total/count,far,near
-    hists[row] = 0
-    for b in range(hists.shape[1]):
-        for t in range(8): hists[row,b] += tables[b,t]
-    tables[:] = 0
+    if hists.shape[1]: _add_up(tables, hists[row])
 
 # %% ../nbs/07_activation_stats.ipynb #23cd4d94
 def _hist_plain(x, lo):
@@ -92,10 +112,10 @@ def _scan_plain(x, two_sided):
 # %% ../nbs/07_activation_stats.ipynb #ac309723
 class _Series:
     "The statistics of one output of one layer, a row a batch: the last ones in `nums` and `counts`, those before in `old`."
-    keep,block,turns = 64,1024,8 # rows before they move on; numbers scanned at a time; tables to count in
+    keep,block = 64,1024 # rows before they move on; numbers scanned at a time
     def __init__(self, cfg, dim):
         self.cfg,self.dim,self.bins = cfg,dim,4*(10-cfg.lo)+2 if cfg.with_hist else 0 # `dim`: the axis of the units
-        self.work = np.empty(self.block, np.uint32),np.zeros((self.bins+1,self.turns), np.uint32)
+        self.work = np.empty(self.block, np.uint32),np.empty(self.block//2, np.uint32),np.zeros((2,(self.bins+1)**2), np.uint32)
         self.noted,self.old,self.width,self.nums = [],None,1,None
         self.forget()
 
