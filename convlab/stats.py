@@ -153,7 +153,7 @@ def _note_cpu(self:_Series, x):
     in_memory_order = x.numpy().ravel('K') # which spares a copy where channels come last
     _scan(in_memory_order, self.cfg.lo, self.cfg.two_sided, *self.work, len(self.noted), *self.views)
 
-# %% ../nbs/07_activation_stats.ipynb #07b1c002
+# %% ../nbs/07_activation_stats.ipynb #bb16d932
 def _dense(x, dim):
     "`x` with its axes in the order of its memory, which spares a copy where channels come last; and the place of axis `dim` then."
     if x.is_contiguous(): return x,dim
