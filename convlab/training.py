@@ -76,11 +76,6 @@ class FastLearner(Learner):
         if event_name not in self._acts: self._acts[event_name] = self._acting(event_name)
         for cb in self._acts[event_name]: cb(event_name)
 
-    def _set_device(self, b):
-        device = next(self.model.parameters()).device
-        there = all(isinstance(o, Tensor) and o.device == device for o in b)
-        return b if there else super()._set_device(b)
-
 # %% ../nbs/08_training.ipynb #e6c6b475
 @patch
 def _acting(self:FastLearner, event_name):
@@ -88,6 +83,13 @@ def _acting(self:FastLearner, event_name):
     cbs = self.cbs.sorted('order')
     if event_name == 'after_fit': return cbs
     return [o for o in cbs if event_name in vars(o) or hasattr(type(o), event_name)]
+
+# %% ../nbs/08_training.ipynb #c1a55031
+@patch
+def _set_device(self:FastLearner, b):
+    device = next(self.model.parameters()).device
+    there = all(isinstance(o, Tensor) and o.device == device for o in b)
+    return b if there else super(FastLearner, self)._set_device(b)
 
 # %% ../nbs/08_training.ipynb #08f17a02
 class SteadyProgress(ProgressCallback):
@@ -172,11 +174,10 @@ class _RowNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad, *_):
         z,weight,scale = ctx.saved_tensors
-        c,k = len(scale),z.shape[1]//len(scale)
-        g_bias,g_weight = _sums(grad, c),_sums(grad*z, c)*scale
+        k = z.shape[1]//len(scale)
+        g_bias,g_weight = _sums(grad, len(scale)),_sums(grad*z, len(scale))*scale
         shared = [_spread(-weight*scale*o/(len(z)*k), k) for o in (g_bias, g_weight*scale)]
-        g_x = torch.addcmul(shared[0], z, shared[1]).addcmul_(grad, _spread(weight*scale, k))
-        return g_x, g_weight, g_bias, None
+        return torch.addcmul(shared[0], z, shared[1]).addcmul_(grad, _spread(weight*scale, k)), g_weight, g_bias, None
 
 # %% ../nbs/08_training.ipynb #c1a55016
 def _few_channels(m):

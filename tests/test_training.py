@@ -410,4 +410,5 @@ print(usual, kept, again)
     env = {k: v for k, v in os.environ.items() if not k.startswith('MALLOC_')}
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env=env)
     usual, kept, again = map(int, done.stdout.split())
-    assert kept < 1000 < usual and again > 10_000, done.stdout  # in between it was all given back
+    # The first round may leave no hole for one of the 25 tensors, which then takes new pages, once
+    assert kept <= 2*1024 < usual/5 and again > 10_000, done.stdout  # in between it was all given back
