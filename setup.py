@@ -22,7 +22,6 @@ setup(
     packages=[cfg['lib_path']],
     package_data={cfg['lib_path']: ['static/*']},
     install_requires=cfg['requirements'].split(),
-    extras_require={'dev': cfg['dev_requirements'].split()},
-    entry_points={'console_scripts': cfg['console_scripts'].split(),
-                  'nbdev': [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"]},
+    extras_require={extra: cfg[extra].split() for extra in ('course', 'fast', 'xlsx', 'dev')},
+    entry_points={'nbdev': [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"]},
 )

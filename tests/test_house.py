@@ -35,7 +35,7 @@ def test_all_copies_agree(): assert facts.differing(root) == {}
 def test_a_fork_rewrites_its_badges(copy):
     ini = copy/'settings.ini'
     ini.write_text(re.sub(r'^user = .*', 'user = ada', ini.read_text(), flags=re.M))
-    notebooks = sorted((copy/'nbs').glob('[!_.]*.ipynb'))
+    notebooks = sorted((copy/'nbs').rglob('[!_.]*.ipynb'))
     changed = {p.name for p in facts.differing(copy)}
     assert {'README.md', 'CONTRIBUTING.md', '01_kernels.ipynb'} <= changed
     for path, text in facts.differing(copy).items(): path.write_bytes(text)
@@ -84,7 +84,7 @@ def test_workflow_is_valid():
 
 # Notebooks
 
-def notebooks(): return sorted((root/'nbs').glob('[!_.]*.ipynb'))
+def notebooks(): return sorted((root/'nbs').rglob('[!_.]*.ipynb'))
 
 
 @pytest.mark.parametrize('path', notebooks(), ids=lambda p: p.stem)

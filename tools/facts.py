@@ -10,7 +10,7 @@ from pathlib import Path
 root = Path(__file__).resolve().parent.parent
 badge_img = 'https://colab.research.google.com/assets/colab-badge.svg'
 badge_re = re.compile(r'\[!\[Open In Colab\]\([^)]*\)\]\([^)]*/([\w.]+\.ipynb)\)')
-repo_re = re.compile(r'https://github\.com/[\w.-]+/[\w.-]+(?=/(?:blob|tree|issues|actions)\b|\.git\b)')
+source_re = re.compile(r'git\+(https://github\.com/[\w.-]+/[\w.-]+)@')
 setup_mark = '# Set up: on Colab, and only there'
 
 
@@ -20,6 +20,9 @@ def facts(root: Path) -> dict:
     ini.read(root/'settings.ini', encoding='utf-8')
     f = dict(ini['DEFAULT'])
     f['repo_url'] = f"https://github.com/{f['user']}/{f['repo']}"
+    init = root/f['lib_path']/'__init__.py'
+    f['old_url'] = source_re.search(init.read_text(encoding='utf-8'))[1]  # the links into the repository have this address until they are rewritten
+    f['source'] = f"{f['name']}[{{extra}}] @ git+{f['repo_url']}@{f['branch']}"
     f['colab_url'] = f"https://colab.research.google.com/github/{f['user']}/{f['repo']}/blob/{f['branch']}/nbs"
     return f
 
@@ -27,7 +30,7 @@ def facts(root: Path) -> dict:
 def links(text: str, f: dict) -> str:
     "`text` with its Colab badges and its links into the repository as `f` has them."
     text = badge_re.sub(lambda m: f"[![Open In Colab]({badge_img})]({f['colab_url']}/{m[1]})", text)
-    return repo_re.sub(f['repo_url'], text)
+    return re.sub(rf"{re.escape(f['old_url'])}(?![\w-])", f['repo_url'], text)
 
 
 def setup_cell(f: dict) -> str:
@@ -37,7 +40,7 @@ from importlib import metadata, util
 if util.find_spec('google') and util.find_spec('google.colab'):
     if not util.find_spec('{f['lib_path']}'):
         keep = ' '.join(f'{{p}}=={{metadata.version(p)}}' for p in ('torch', 'torchvision', 'numpy', 'pandas'))
-        !pip install -q {{keep}} "{f['name']} @ git+{f['repo_url']}@{f['branch']}"
+        !pip install -q {{keep}} "{f['source'].format(extra='course')}"
     import torch
     if not torch.cuda.is_available(): print('Faster with a GPU: Runtime > Change runtime type > T4 GPU')
 from {f['lib_path']}.all import *"""
@@ -79,9 +82,10 @@ def readme(index: str) -> tuple[str, dict]:  # Markdown, and the pictures it sho
 def expected(root: Path) -> dict:  # `{path: bytes}`
     "Every file in `root` that holds a copy, as it should be."
     f = facts(root)
-    files = {p: notebook(p.read_text(encoding='utf-8'), f) for p in sorted((root/'nbs').glob('[!_.]*.ipynb'))}
+    files = {p: notebook(p.read_text(encoding='utf-8'), f) for p in sorted((root/'nbs').rglob('[!_.]*.ipynb'))}
     init = root/f['lib_path']/'__init__.py'
-    files[init] = re.sub(r'__version__ = .*', f'__version__ = "{f["version"]}"', init.read_text(encoding='utf-8'))
+    for name, value in (('__version__', f['version']), ('__source__', f['source'])):
+        files[init] = re.sub(rf'{name} = ".*?"', f'{name} = "{value}"', files.get(init) or init.read_text(encoding='utf-8'))
     files[root/'CONTRIBUTING.md'] = links((root/'CONTRIBUTING.md').read_text(encoding='utf-8'), f)
     files[root/'README.md'], pictures = readme(files[root/'nbs'/'index.ipynb'])
     return {p: t.encode() for p, t in files.items()} | {root/n: b for n, b in pictures.items()}

@@ -29,7 +29,7 @@ def complaints(nb) -> list[str]:  # what a reader would trip over in the saved o
 def run(path: Path) -> list[str]:
     "Execute the notebook at `path` and save it clean; nothing is saved when a cell fails."
     nb = nbformat.read(path, as_version=4)
-    NotebookClient(nb, timeout=3600, kernel_name='python3', resources={'metadata': {'path': str(nbs)}}).execute()
+    NotebookClient(nb, timeout=3600, kernel_name='python3', resources={'metadata': {'path': str(path.parent)}}).execute()
     nb.metadata['kernelspec'] = {'display_name': 'python3', 'language': 'python', 'name': 'python3'}
     found = complaints(nb)
     tmp = path.with_suffix('.tmp')
@@ -45,7 +45,7 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument('names', nargs='*', help='notebooks to run, such as 03_first_cnn (default: all)')
     names = ap.parse_args().names
-    paths = [nbs/f'{Path(n).stem}.ipynb' for n in names] or sorted(nbs.glob('[!_.]*.ipynb'))
+    paths = sorted(p for p in nbs.rglob('[!_.]*.ipynb') if not names or p.stem in {Path(n).stem for n in names})
     os.environ['PYTHONHASHSEED'] = '0'
     bad = 0
     for path in paths:
