@@ -66,7 +66,7 @@ def number(
     alone = isinstance(value, Real) or getattr(value, 'shape', None) == () and hasattr(value, 'item')
     if _is_bool(value) or not alone: raise TypeError(wanted)
     try: res = float(value)
-    except TypeError: raise TypeError(wanted) from None # a complex tensor
+    except (TypeError,RuntimeError): raise TypeError(wanted) from None # a complex tensor
     inside = (above is None or res > above) and (least is None or res >= least) and (most is None or res <= most)
     if not math.isfinite(res) or not inside: raise ValueError(wanted)
     return res
