@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['count_rule']
 
-# %% ../nbs/engine/counting.ipynb #cd25a86a
+# %% ../nbs/engine/counting.ipynb #5002e075
 import math
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from convlab.rules import _quantized_points
 
-# %% ../nbs/engine/counting.ipynb #1df556d0
+# %% ../nbs/engine/counting.ipynb #3f80393d
 _counts = {} # operation, such as 'aten::mm': its formula
 
 def _counted(names): # decorator: this is the formula for these operations, from the call
@@ -44,7 +44,7 @@ def _attention_count(c):
     q,k,v = c['query'],c['key'],c['value']
     return math.prod(q.shape[:-1])*k.shape[-2]*(q.shape[-1]+v.shape[-1])
 
-# %% ../nbs/engine/counting.ipynb #2607c7c2
+# %% ../nbs/engine/counting.ipynb #32dac747
 _no_formula = ('linalg_','_linalg','_fft','lu_','cholesky','triangular_solve','geqrf','orgqr','ormqr','_native_multi_head','_transformer_encoder')
 
 def _count(c):
@@ -62,7 +62,7 @@ def _count(c):
     if c.space not in ('aten','prim','prims') or c.name.startswith(_no_formula) and c.name != 'linalg_vector_norm': return None
     return 0
 
-# %% ../nbs/engine/counting.ipynb #ca52b642
+# %% ../nbs/engine/counting.ipynb #cc9c260f
 def count_rule(
     op, # an operation such as `torch.ops.mylib.myop`, or its name, 'mylib::myop'
 ): # decorator for a function of the operation's arguments and `out`, its result, that returns the number of products

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/engine/reach.ipynb #89f01225
+# %% ../nbs/engine/reach.ipynb #a6f6edeb
 import math
 from fractions import Fraction
 import torch
 
-# %% ../nbs/engine/reach.ipynb #8a651f3c
+# %% ../nbs/engine/reach.ipynb #3246c0c6
 class Node:
     "One tensor of a network's computation, with the part of the image that each of its values depends on."
     def __init__(self,
@@ -32,7 +32,7 @@ def _map_dims(node):
     res = tuple(one(k, d) for k,d in enumerate(node.dims))
     return res if n and None not in res and len(set(res)) == n else None
 
-# %% ../nbs/engine/reach.ipynb #1992a2d2
+# %% ../nbs/engine/reach.ipynb #6b8484fe
 def _small(t): # `t` without the repetitions that `expand` pretends
     for d,s in enumerate(t.stride()):
         if s == 0 and t.shape[d] > 1: t = t.narrow(d, 0, 1)
@@ -50,7 +50,7 @@ def _least(ts, shape): # the smallest of `ts`, broadcast to `shape`
     for t in ts[1:]: res = torch.minimum(res, _small(t))
     return res.expand(shape)
 
-# %% ../nbs/engine/reach.ipynb #5df51f4b
+# %% ../nbs/engine/reach.ipynb #0f58b484
 def _fold(mask, shape): # the way back from broadcasting
     return mask if mask.shape == tuple(shape) else mask.float().sum_to_size(shape) > 0
 
@@ -60,7 +60,7 @@ class Point:
     def back(self, mask, shapes): return [_fold(mask, s) for s in shapes]
     def dims(self, i, d, shapes, out): return {d + len(out) - len(shapes[i])}
 
-# %% ../nbs/engine/reach.ipynb #a11e7b5a
+# %% ../nbs/engine/reach.ipynb #b5e0993d
 class Mix:
     "Every value comes from all the values along some dimensions of each source."
     def __init__(self, *merged, at=None, stays=False):
@@ -100,7 +100,7 @@ class Mix:
         at = self.met(i, shapes[i], out)[1]
         return {at[d]} if d in at else {d} if self.stays and d < len(out) else set()
 
-# %% ../nbs/engine/reach.ipynb #d5852011
+# %% ../nbs/engine/reach.ipynb #1b8e6497
 class Move:
     "Values change their places only; the operation itself says how."
     def __init__(self,
@@ -138,11 +138,11 @@ class Move:
                 if n > 1 and (at != at[:1]).any(): res.add(o)
         return res
 
-# %% ../nbs/engine/reach.ipynb #0ba5f2b5
+# %% ../nbs/engine/reach.ipynb #fd02b0f7
 def _conv_taps(n_out, ks, stride=1, padding=0, dilation=1): # [n_out,ks]: where the kernel looks
     return torch.arange(n_out)[:,None]*stride - padding + torch.arange(ks)*dilation
 
-# %% ../nbs/engine/reach.ipynb #f514e336
+# %% ../nbs/engine/reach.ipynb #5ce59ac8
 _nowhere = -10**9
 
 def _transposed_taps(n_out, ks, stride=1, padding=0, dilation=1):
@@ -154,7 +154,7 @@ def _adaptive_taps(n_out, n_in):
     first,last = o*n_in//n_out, -(-(o+1)*n_in//n_out) - 1
     return torch.minimum(first[:,None] + torch.arange(int((last-first).max())+1), last[:,None])
 
-# %% ../nbs/engine/reach.ipynb #5c86d5ae
+# %% ../nbs/engine/reach.ipynb #5393f52d
 def _look(t, d, taps, slope):
     "The smallest end at the `taps` along dimension `d`; `slope`: how ends grow along it."
     n,shape = t.shape[d],list(t.shape)
@@ -168,7 +168,7 @@ def _look(t, d, taps, slope):
     t = torch.where(taps == _nowhere, math.inf, t.expand(*t.shape[:-1], n)[...,at] + up)
     return t.amin(-1).movedim(-1, d).expand(shape)
 
-# %% ../nbs/engine/reach.ipynb #883cb6e7
+# %% ../nbs/engine/reach.ipynb #40a76fac
 def _mix_channels(t, groups, nf):
     n = [-1]*(t.dim()-2)
     if t.shape[1] == 1 or t.stride(1) == 0: return t.narrow(1, 0, 1).expand(-1, nf, *n)
@@ -181,7 +181,7 @@ def _reach(taps, n): # [n_out,n]: does an output position look at an input posit
     res[out, taps[out,tap]] = 1
     return res
 
-# %% ../nbs/engine/reach.ipynb #3bb97b42
+# %% ../nbs/engine/reach.ipynb #02c4fc4d
 class Window:
     "Along some dimensions every value comes from a few positions, its `taps`; a convolution mixes the channels of each group too."
     def __init__(self,
@@ -205,7 +205,7 @@ class Window:
 
     def dims(self, i, d, shapes, out): return set() if d in self.merged[0] else {d}
 
-# %% ../nbs/engine/reach.ipynb #341b4889
+# %% ../nbs/engine/reach.ipynb #a97e226a
 class Pairs:
     "Value `out[j]` comes from value `src[j]`, for every `j`: numbers of values, for each source a pair of such lists."
     def __init__(self, *pairs, runs=None): # runs: dimensions of the output that are positions; by default the source's own
@@ -223,25 +223,30 @@ class Pairs:
 
     def dims(self, i, d, shapes, out): return set(self.runs or {d})
 
-# %% ../nbs/engine/reach.ipynb #fdbdad7c
+# %% ../nbs/engine/reach.ipynb #53815a21
 def node_field(
     node:Node, # a tensor of a traced model
     k:int, # axis of the image: 0 is the first one after the channels
 ) -> tuple: # first and last position, `[n]` each, for the `n` positions along this axis; see `Node` for infinite ones
     "The part of axis `k` of the image that each position of `node` depends on, as if the image went on beyond its borders."
+    keep,first,last = _hull(node, k)
+    shape = [n if d in keep else 1 for d,n in enumerate(node.shape)]
+    return first.expand(shape).reshape(-1),last.expand(shape).reshape(-1)
+
+def _hull(node, k): # the dimensions that are positions, and first and last of all values at a position, repetitions left out
     dims = _map_dims(node)
     keep = [dims[k]] if dims else sorted(node.dims[k])
     merge = [d for d in range(len(node.shape)) if d not in keep]
-    ends = [(_small(e).amin(merge) if merge else e).expand([node.shape[d] for d in keep]).reshape(-1) for e in node.ends[k]]
-    return ends[0],-ends[1]
+    first,last = [_small(e).amin(merge, keepdim=True) if merge else _small(e) for e in node.ends[k]]
+    return keep,first,-last
 
 def _size(
     node:Node, k:int, # as for `node_field`
     n:int, # length of the axis
 ) -> float: # infinite: the whole image, 0: nothing
     "How many positions of axis `k` the position that sees most of them depends on."
-    first,last = node_field(node, k)
-    some = first < math.inf
-    if not some.any(): return 0
-    if (first[some] == -math.inf).any() or len(first) > 1 and ((first == 0) & (last == n-1)).all(): return math.inf
-    return int((last-first+1)[some].max())
+    keep,first,last = _hull(node, k)
+    span,alone = last-first+1,math.prod(node.shape[d] for d in keep) == 1 # nothing: minus infinity
+    if not span.numel() or span.max() == -math.inf: return 0
+    if span.max() == math.inf or not alone and ((first == 0) & (last == n-1)).all(): return math.inf
+    return int(span.max())
