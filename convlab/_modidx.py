@@ -80,7 +80,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'convlab.counting._counted': ('engine/counting.html#_counted', 'convlab/counting.py'),
                                   'convlab.counting._deformable': ('engine/counting.html#_deformable', 'convlab/counting.py'),
                                   'convlab.counting._distances': ('engine/counting.html#_distances', 'convlab/counting.py'),
-                                  'convlab.counting._outer_count': ('engine/counting.html#_outer_count', 'convlab/counting.py'),
                                   'convlab.counting._steps': ('engine/counting.html#_steps', 'convlab/counting.py'),
                                   'convlab.counting._vector': ('engine/counting.html#_vector', 'convlab/counting.py'),
                                   'convlab.counting._whole_numbers': ('engine/counting.html#_whole_numbers', 'convlab/counting.py'),

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['count_rule']
 
-# %% ../nbs/engine/counting.ipynb #5002e075
+# %% ../nbs/engine/counting.ipynb #91fe7af4
 import math
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from convlab.rules import _quantized_points
 
-# %% ../nbs/engine/counting.ipynb #3f80393d
+# %% ../nbs/engine/counting.ipynb #b21fb706
 _counts = {} # operation, such as 'aten::mm': its formula
 
 def _counted(names): # decorator: this is the formula for these operations, from the call
@@ -28,8 +28,6 @@ def _bilinear(c): return c.out.numel()*math.prod(c['i2'].shape[-2:])
 def _distances(c): return c.out.numel()*c['x1'].shape[-1]
 @_counted('_int_mm')
 def _whole_numbers(c): return c.out.numel()*c.tensors[0].shape[-1]
-@_counted('addr ger outer')
-def _outer_count(c): return c.out.numel()
 
 @_counted('mkldnn_rnn_layer _cudnn_rnn lstm gru rnn_tanh rnn_relu')
 def _steps(c): # every matrix of weights is used at every step, for every sequence
@@ -44,7 +42,7 @@ def _attention_count(c):
     q,k,v = c['query'],c['key'],c['value']
     return math.prod(q.shape[:-1])*k.shape[-2]*(q.shape[-1]+v.shape[-1])
 
-# %% ../nbs/engine/counting.ipynb #32dac747
+# %% ../nbs/engine/counting.ipynb #cd0629a4
 _no_formula = ('linalg_','_linalg','_fft','lu_','cholesky','triangular_solve','geqrf','orgqr','ormqr','_native_multi_head','_transformer_encoder')
 
 def _count(c):
@@ -62,7 +60,7 @@ def _count(c):
     if c.space not in ('aten','prim','prims') or c.name.startswith(_no_formula) and c.name != 'linalg_vector_norm': return None
     return 0
 
-# %% ../nbs/engine/counting.ipynb #cc9c260f
+# %% ../nbs/engine/counting.ipynb #354ea86b
 def count_rule(
     op, # an operation such as `torch.ops.mylib.myop`, or its name, 'mylib::myop'
 ): # decorator for a function of the operation's arguments and `out`, its result, that returns the number of products

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/engine/probing.ipynb #18e53ae7
+# %% ../nbs/engine/probing.ipynb #a60b1179
 from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map
 from convlab.tracing import _tensors
 from convlab.twin import Guard, _apart, _twin
 
-# %% ../nbs/engine/probing.ipynb #2f9c7d6c
+# %% ../nbs/engine/probing.ipynb #b9d27cfe
 _passed = set('''relu relu6 hardtanh leaky_relu elu selu celu silu gelu mish sigmoid logsigmoid hardsigmoid hardswish tanh hardshrink
     softshrink tanhshrink softplus softsign prelu rrelu threshold clamp clip dropout dropout1d dropout2d dropout3d alpha_dropout
     feature_alpha_dropout'''.split())
@@ -33,7 +33,7 @@ def _mean_windows(x, n, kernel_size, stride=None, padding=0, dilation=1, ceil_mo
         x = x.unfold(d, span, s[i])[...,::dil[i]].mean(-1)
     return x
 
-# %% ../nbs/engine/probing.ipynb #625d43a5
+# %% ../nbs/engine/probing.ipynb #e2a1986c
 def _stand_in(name, args, kwargs):
     "The harmless version of function `name`, or `None` if it is harmless itself."
     a = dict(zip(('input','second','third','mean','var','training'), args)) | kwargs
@@ -61,7 +61,7 @@ def _mean_of(name, x, a):
     mean = x.mean(dim, keepdim=keep)
     return lambda: mean if name[0] == 'a' else getattr(torch.return_types, name)((mean, torch.zeros_like(mean, dtype=torch.long)))
 
-# %% ../nbs/engine/probing.ipynb #6ce4cc00
+# %% ../nbs/engine/probing.ipynb #da9d9dcb
 class _Positive(TorchFunctionMode):
     "Run a model with positive parameters and nothing that hides a dependence."
     def __init__(self, seed=0, dtype=torch.float64):
@@ -77,12 +77,12 @@ class _Positive(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs,name = kwargs or {},getattr(func, '__name__', '')
-        if name == '__get__': return func(*args, **kwargs) # a property such as x.shape
+        if name in ('__get__','__set__'): return func(*args, **kwargs) # a property such as x.shape
         safe = _stand_in(name, args, kwargs)
         if safe: return safe()
         return func(*tree_map(self.positive, args), **tree_map(self.positive, kwargs))
 
-# %% ../nbs/engine/probing.ipynb #850e04ad
+# %% ../nbs/engine/probing.ipynb #e324b0a5
 class _Reached(Exception): pass
 
 def _run_to(model, x, layer, times=1, nth=0, grad=False, mode=None):
@@ -113,7 +113,7 @@ def _grad(out, at, x):
     with torch.inference_mode(False), torch.enable_grad(): grad, = torch.autograd.grad(out[at].sum(), x, allow_unused=True)
     return torch.zeros_like(x) if grad is None else grad
 
-# %% ../nbs/engine/probing.ipynb #cfbc51b5
+# %% ../nbs/engine/probing.ipynb #5db48541
 def _span(hit): # (first, end) of what is true in a vector
     at = hit.nonzero()
     return int(at[0]), int(at[-1])+1

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/engine/reach.ipynb #a6f6edeb
+# %% ../nbs/engine/reach.ipynb #4b2c005e
 import math
 from fractions import Fraction
 import torch
 
-# %% ../nbs/engine/reach.ipynb #3246c0c6
+# %% ../nbs/engine/reach.ipynb #6000a58d
 class Node:
     "One tensor of a network's computation, with the part of the image that each of its values depends on."
     def __init__(self,
@@ -32,7 +32,7 @@ def _map_dims(node):
     res = tuple(one(k, d) for k,d in enumerate(node.dims))
     return res if n and None not in res and len(set(res)) == n else None
 
-# %% ../nbs/engine/reach.ipynb #6b8484fe
+# %% ../nbs/engine/reach.ipynb #888d23b3
 def _small(t): # `t` without the repetitions that `expand` pretends
     for d,s in enumerate(t.stride()):
         if s == 0 and t.shape[d] > 1: t = t.narrow(d, 0, 1)
@@ -50,7 +50,7 @@ def _least(ts, shape): # the smallest of `ts`, broadcast to `shape`
     for t in ts[1:]: res = torch.minimum(res, _small(t))
     return res.expand(shape)
 
-# %% ../nbs/engine/reach.ipynb #0f58b484
+# %% ../nbs/engine/reach.ipynb #3ca0eed1
 def _fold(mask, shape): # the way back from broadcasting
     return mask if mask.shape == tuple(shape) else mask.float().sum_to_size(shape) > 0
 
@@ -60,7 +60,7 @@ class Point:
     def back(self, mask, shapes): return [_fold(mask, s) for s in shapes]
     def dims(self, i, d, shapes, out): return {d + len(out) - len(shapes[i])}
 
-# %% ../nbs/engine/reach.ipynb #b5e0993d
+# %% ../nbs/engine/reach.ipynb #3aa2f65c
 class Mix:
     "Every value comes from all the values along some dimensions of each source."
     def __init__(self, *merged, at=None, stays=False):
@@ -100,7 +100,7 @@ class Mix:
         at = self.met(i, shapes[i], out)[1]
         return {at[d]} if d in at else {d} if self.stays and d < len(out) else set()
 
-# %% ../nbs/engine/reach.ipynb #1b8e6497
+# %% ../nbs/engine/reach.ipynb #4f491811
 class Move:
     "Values change their places only; the operation itself says how."
     def __init__(self,
@@ -138,11 +138,11 @@ class Move:
                 if n > 1 and (at != at[:1]).any(): res.add(o)
         return res
 
-# %% ../nbs/engine/reach.ipynb #fd02b0f7
+# %% ../nbs/engine/reach.ipynb #768e4411
 def _conv_taps(n_out, ks, stride=1, padding=0, dilation=1): # [n_out,ks]: where the kernel looks
     return torch.arange(n_out)[:,None]*stride - padding + torch.arange(ks)*dilation
 
-# %% ../nbs/engine/reach.ipynb #5ce59ac8
+# %% ../nbs/engine/reach.ipynb #db7c3f60
 _nowhere = -10**9
 
 def _transposed_taps(n_out, ks, stride=1, padding=0, dilation=1):
@@ -154,7 +154,7 @@ def _adaptive_taps(n_out, n_in):
     first,last = o*n_in//n_out, -(-(o+1)*n_in//n_out) - 1
     return torch.minimum(first[:,None] + torch.arange(int((last-first).max())+1), last[:,None])
 
-# %% ../nbs/engine/reach.ipynb #5393f52d
+# %% ../nbs/engine/reach.ipynb #dbb23dbd
 def _look(t, d, taps, slope):
     "The smallest end at the `taps` along dimension `d`; `slope`: how ends grow along it."
     n,shape = t.shape[d],list(t.shape)
@@ -168,7 +168,7 @@ def _look(t, d, taps, slope):
     t = torch.where(taps == _nowhere, math.inf, t.expand(*t.shape[:-1], n)[...,at] + up)
     return t.amin(-1).movedim(-1, d).expand(shape)
 
-# %% ../nbs/engine/reach.ipynb #40a76fac
+# %% ../nbs/engine/reach.ipynb #ad2d14a3
 def _mix_channels(t, groups, nf):
     n = [-1]*(t.dim()-2)
     if t.shape[1] == 1 or t.stride(1) == 0: return t.narrow(1, 0, 1).expand(-1, nf, *n)
@@ -181,7 +181,7 @@ def _reach(taps, n): # [n_out,n]: does an output position look at an input posit
     res[out, taps[out,tap]] = 1
     return res
 
-# %% ../nbs/engine/reach.ipynb #02c4fc4d
+# %% ../nbs/engine/reach.ipynb #8b0ef350
 class Window:
     "Along some dimensions every value comes from a few positions, its `taps`; a convolution mixes the channels of each group too."
     def __init__(self,
@@ -205,7 +205,7 @@ class Window:
 
     def dims(self, i, d, shapes, out): return set() if d in self.merged[0] else {d}
 
-# %% ../nbs/engine/reach.ipynb #a97e226a
+# %% ../nbs/engine/reach.ipynb #68a0bff8
 class Pairs:
     "Value `out[j]` comes from value `src[j]`, for every `j`: numbers of values, for each source a pair of such lists."
     def __init__(self, *pairs, runs=None): # runs: dimensions of the output that are positions; by default the source's own
@@ -223,7 +223,7 @@ class Pairs:
 
     def dims(self, i, d, shapes, out): return set(self.runs or {d})
 
-# %% ../nbs/engine/reach.ipynb #53815a21
+# %% ../nbs/engine/reach.ipynb #e145fae2
 def node_field(
     node:Node, # a tensor of a traced model
     k:int, # axis of the image: 0 is the first one after the channels

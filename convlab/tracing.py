@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/engine/tracing.ipynb #cdea58ca
+# %% ../nbs/engine/tracing.ipynb #93350681
 import dataclasses
 import functools
 import math
@@ -22,7 +22,7 @@ from convlab.counting import _count
 from convlab.rules import NeedsNumbers, _Call, _find_rule, _reshaped, _rule, _type
 from convlab.twin import Guard, _apart, _memory, _twin, _written
 
-# %% ../nbs/engine/tracing.ipynb #769c12a5
+# %% ../nbs/engine/tracing.ipynb #2a865648
 def _layout(t): # how a tensor reads its memory
     try: return tuple(t.shape),t.stride(),t.storage_offset(),t.element_size()
     except (RuntimeError,NotImplementedError): return tuple(t.shape),(),0,0
@@ -53,7 +53,7 @@ def _laid_over(old, layout, new, over):
     def read(ts): return torch.where(src >= 0, ts[1].reshape(-1)[src], ts[0].reshape(-1)).reshape(shape)
     return Move(read, [None if old else shape, None if new else over[0]]),[n for n in (old, new) if n]
 
-# %% ../nbs/engine/tracing.ipynb #65c3fc56
+# %% ../nbs/engine/tracing.ipynb #99a12640
 def _jump_of(node, k, before):
     "How the first positions of axis `k` step along its dimension; `before`: how they stepped in the source."
     d, = node.dims[k]
@@ -86,7 +86,7 @@ def _widen(node, k, merged, n):
     whole = (first <= 0) & (last <= 1-n)
     node.ends[k] = [torch.where(whole, -math.inf, e).expand(node.shape) for e in (first,last)]
 
-# %% ../nbs/engine/tracing.ipynb #fadebb25
+# %% ../nbs/engine/tracing.ipynb #645ecd2a
 class Places:
     "The nodes of one call: `order` has them as they were made."
     def __init__(self): self.memory,self.order,self.sizes,self.busy = {},[],(),False # sizes: of the image's axes
@@ -151,7 +151,7 @@ class Places:
         read_off = isinstance(node.how, (Move,Pairs)) and len(node.dims[k]) == 1 and not steps
         return _jump_of(node, k, node.jumps[k]) if read_off else node.jumps[k]
 
-# %% ../nbs/engine/tracing.ipynb #406ae5cf
+# %% ../nbs/engine/tracing.ipynb #f0991312
 @dataclasses.dataclass
 class Row:
     "One layer call, in plain numbers."
@@ -181,13 +181,13 @@ def _tensors(out, deep=0):
         out = getattr(out, '__dict__', {}).values()
     return [t for o in out for t in _tensors(o, deep+1)]
 
-# %% ../nbs/engine/tracing.ipynb #68b2fde9
+# %% ../nbs/engine/tracing.ipynb #f7cf2c4a
 def _to_meta(a):
     if not isinstance(a, Tensor) or a.is_meta: return a
     try: return torch.empty_strided(a.shape, a.stride(), dtype=a.dtype, device='meta')
     except RuntimeError: return a.to('meta')
 
-# %% ../nbs/engine/tracing.ipynb #e3e0e27f
+# %% ../nbs/engine/tracing.ipynb #3ba235aa
 @functools.cache
 def _composite(func): return func._can_decompose() # an operation made of others
 
@@ -250,7 +250,7 @@ class Follower(Places, Guard):
         if isinstance(how, Mix): return Mix(*[how.merged[i] for i in at], at=[how.at[i] for i in at], stays=how.stays)
         return Pairs(*[how.pairs[i] for i in at], runs=how.runs) if isinstance(how, Pairs) else how
 
-# %% ../nbs/engine/tracing.ipynb #150bcd91
+# %% ../nbs/engine/tracing.ipynb #3d758b33
 class Tracer(Follower):
     "Follows one call of a twin: `rows` has the layer calls, `calls[name]` what each module returned, `out` what the model did."
     def __init__(self, twin, numbers):
@@ -315,7 +315,7 @@ class Tracer(Follower):
         keep = [i for i in range(n) if n <= len(self.sizes) or rule.ks[i] != 1 or x.shape[x.dim()-n+i] != 1] or range(n)
         return [tuple(v[i] for i in keep) for v in (rule.ks, rule.stride, rule.padding)]
 
-# %% ../nbs/engine/tracing.ipynb #c3309127
+# %% ../nbs/engine/tracing.ipynb #c0fa34b6
 _leaving = set('numpy __array__ tolist item __float__ __int__ __complex__ __dlpack__'.split())
 
 def _as_index(i):
@@ -335,7 +335,7 @@ class Watch(TorchFunctionMode):
         if name in ('__getitem__','__setitem__'): args = (args[0], _as_index(args[1]), *args[2:])
         return func(*args, **(kwargs or {}))
 
-# %% ../nbs/engine/tracing.ipynb #6003b158
+# %% ../nbs/engine/tracing.ipynb #cd6cb52e
 def _checked(model):
     kind('model', model, nn.Module, 'an nn.Module')
     for name,m in model.named_modules():
@@ -359,7 +359,7 @@ def _call_args(model, input_size, inputs):
         raise TypeError(f"inputs must be a tensor, a tuple of arguments, a dict of keyword arguments, or both of these; got {type(inputs).__name__}")
     return list(args),kwargs,lambda t: t.detach().clone()
 
-# %% ../nbs/engine/tracing.ipynb #36c9ffa1
+# %% ../nbs/engine/tracing.ipynb #921139f4
 def _run(t, args, kwargs, number):
     "Call the twin of tracer `t`; `number` gives a tensor numbers."
     fill = number if t.numbers else _to_meta
@@ -390,7 +390,7 @@ def _with_zeros(twin): # for a model on the device `meta`, which cannot run on n
                 kept[k] = nn.Parameter(zeros, False) if isinstance(p, nn.Parameter) else zeros.clone()
     return twin
 
-# %% ../nbs/engine/tracing.ipynb #30a8746b
+# %% ../nbs/engine/tracing.ipynb #a4295b29
 def trace_model(
     model:nn.Module, # any model; it is left as it was. Scripted ones are refused
     input_size:tuple=None, # shape of one input without the batch, such as `(3,224,224)`
