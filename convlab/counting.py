@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['count_rule']
 
-# %% ../nbs/engine/counting.ipynb #91fe7af4
+# %% ../nbs/engine/counting.ipynb #918e2287
 import math
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from convlab.rules import _quantized_points
 
-# %% ../nbs/engine/counting.ipynb #b21fb706
+# %% ../nbs/engine/counting.ipynb #27bb12b9
 _counts = {} # operation, such as 'aten::mm': its formula
 
 def _counted(names): # decorator: this is the formula for these operations, from the call
@@ -35,6 +35,7 @@ def _steps(c): # every matrix of weights is used at every step, for every sequen
     if c.name == 'mkldnn_rnn_layer': mats = [c['weight0'], c['weight1']]
     return math.prod(x.shape[:-1])*sum(w.numel() for w in mats)
 
+# %% ../nbs/engine/counting.ipynb #aa486765
 @_counted('torchvision::deform_conv2d')
 def _deformable(c): return c.out.numel()*math.prod(c['weight'].shape[1:])
 
@@ -42,7 +43,7 @@ def _attention_count(c):
     q,k,v = c['query'],c['key'],c['value']
     return math.prod(q.shape[:-1])*k.shape[-2]*(q.shape[-1]+v.shape[-1])
 
-# %% ../nbs/engine/counting.ipynb #cd0629a4
+# %% ../nbs/engine/counting.ipynb #923c9016
 _no_formula = ('linalg_','_linalg','_fft','lu_','cholesky','triangular_solve','geqrf','orgqr','ormqr','_native_multi_head','_transformer_encoder')
 
 def _count(c):
@@ -60,7 +61,7 @@ def _count(c):
     if c.space not in ('aten','prim','prims') or c.name.startswith(_no_formula) and c.name != 'linalg_vector_norm': return None
     return 0
 
-# %% ../nbs/engine/counting.ipynb #354ea86b
+# %% ../nbs/engine/counting.ipynb #b63f3ac2
 def count_rule(
     op, # an operation such as `torch.ops.mylib.myop`, or its name, 'mylib::myop'
 ): # decorator for a function of the operation's arguments and `out`, its result, that returns the number of products

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/engine/probing.ipynb #a60b1179
+# %% ../nbs/engine/probing.ipynb #d9d4bf92
 from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map
 from convlab.tracing import _tensors
 from convlab.twin import Guard, _apart, _twin
 
-# %% ../nbs/engine/probing.ipynb #b9d27cfe
+# %% ../nbs/engine/probing.ipynb #48d29670
 _passed = set('''relu relu6 hardtanh leaky_relu elu selu celu silu gelu mish sigmoid logsigmoid hardsigmoid hardswish tanh hardshrink
     softshrink tanhshrink softplus softsign prelu rrelu threshold clamp clip dropout dropout1d dropout2d dropout3d alpha_dropout
     feature_alpha_dropout'''.split())
@@ -33,7 +33,7 @@ def _mean_windows(x, n, kernel_size, stride=None, padding=0, dilation=1, ceil_mo
         x = x.unfold(d, span, s[i])[...,::dil[i]].mean(-1)
     return x
 
-# %% ../nbs/engine/probing.ipynb #e2a1986c
+# %% ../nbs/engine/probing.ipynb #f17682c2
 def _stand_in(name, args, kwargs):
     "The harmless version of function `name`, or `None` if it is harmless itself."
     a = dict(zip(('input','second','third','mean','var','training'), args)) | kwargs
@@ -53,6 +53,7 @@ def _stand_in(name, args, kwargs):
     if name == 'layer_norm': return lambda: _plus_mean(x, tuple(range(-len(a.get('normalized_shape', a.get('second'))), 0)))
     if name in ('softmax','log_softmax'): return lambda: _plus_mean(x, a.get('dim', a.get('second', -1)))
 
+# %% ../nbs/engine/probing.ipynb #a64575b3
 def _mean_of(name, x, a):
     "Instead of the largest value along a dimension, the mean; `None` if `max` compares two tensors."
     dim,keep = a.get('dim', a.get('second')),a.get('keepdim', a.get('third', False))
@@ -61,7 +62,7 @@ def _mean_of(name, x, a):
     mean = x.mean(dim, keepdim=keep)
     return lambda: mean if name[0] == 'a' else getattr(torch.return_types, name)((mean, torch.zeros_like(mean, dtype=torch.long)))
 
-# %% ../nbs/engine/probing.ipynb #da9d9dcb
+# %% ../nbs/engine/probing.ipynb #80c2582e
 class _Positive(TorchFunctionMode):
     "Run a model with positive parameters and nothing that hides a dependence."
     def __init__(self, seed=0, dtype=torch.float64):
@@ -82,7 +83,7 @@ class _Positive(TorchFunctionMode):
         if safe: return safe()
         return func(*tree_map(self.positive, args), **tree_map(self.positive, kwargs))
 
-# %% ../nbs/engine/probing.ipynb #e324b0a5
+# %% ../nbs/engine/probing.ipynb #cda356e9
 class _Reached(Exception): pass
 
 def _run_to(model, x, layer, times=1, nth=0, grad=False, mode=None):
@@ -107,13 +108,14 @@ def _probed(model, shape, layer, times, nth, at, seed):
     out = _run_to(model, x, layer, times, nth, True, _Positive(seed, dtype))
     return _grad(out, at, x)
 
+# %% ../nbs/engine/probing.ipynb #65612dc5
 def _grad(out, at, x):
     "The gradient by `x` of what is `at` a place of `out`; zeros if `out` does not depend on `x`."
     if not out.requires_grad: return torch.zeros_like(x)
     with torch.inference_mode(False), torch.enable_grad(): grad, = torch.autograd.grad(out[at].sum(), x, allow_unused=True)
     return torch.zeros_like(x) if grad is None else grad
 
-# %% ../nbs/engine/probing.ipynb #5db48541
+# %% ../nbs/engine/probing.ipynb #91167ee1
 def _span(hit): # (first, end) of what is true in a vector
     at = hit.nonzero()
     return int(at[0]), int(at[-1])+1

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/engine/reach.ipynb #4b2c005e
+# %% ../nbs/engine/reach.ipynb #43c0bfda
 import math
 from fractions import Fraction
 import torch
 
-# %% ../nbs/engine/reach.ipynb #6000a58d
+# %% ../nbs/engine/reach.ipynb #30596bca
 class Node:
     "One tensor of a network's computation, with the part of the image that each of its values depends on."
     def __init__(self,
@@ -32,7 +32,7 @@ def _map_dims(node):
     res = tuple(one(k, d) for k,d in enumerate(node.dims))
     return res if n and None not in res and len(set(res)) == n else None
 
-# %% ../nbs/engine/reach.ipynb #888d23b3
+# %% ../nbs/engine/reach.ipynb #42000dff
 def _small(t): # `t` without the repetitions that `expand` pretends
     for d,s in enumerate(t.stride()):
         if s == 0 and t.shape[d] > 1: t = t.narrow(d, 0, 1)
@@ -50,7 +50,7 @@ def _least(ts, shape): # the smallest of `ts`, broadcast to `shape`
     for t in ts[1:]: res = torch.minimum(res, _small(t))
     return res.expand(shape)
 
-# %% ../nbs/engine/reach.ipynb #3ca0eed1
+# %% ../nbs/engine/reach.ipynb #2ba65d67
 def _fold(mask, shape): # the way back from broadcasting
     return mask if mask.shape == tuple(shape) else mask.float().sum_to_size(shape) > 0
 
@@ -60,7 +60,7 @@ class Point:
     def back(self, mask, shapes): return [_fold(mask, s) for s in shapes]
     def dims(self, i, d, shapes, out): return {d + len(out) - len(shapes[i])}
 
-# %% ../nbs/engine/reach.ipynb #3aa2f65c
+# %% ../nbs/engine/reach.ipynb #842a4be1
 class Mix:
     "Every value comes from all the values along some dimensions of each source."
     def __init__(self, *merged, at=None, stays=False):
@@ -100,7 +100,7 @@ class Mix:
         at = self.met(i, shapes[i], out)[1]
         return {at[d]} if d in at else {d} if self.stays and d < len(out) else set()
 
-# %% ../nbs/engine/reach.ipynb #4f491811
+# %% ../nbs/engine/reach.ipynb #414c48cf
 class Move:
     "Values change their places only; the operation itself says how."
     def __init__(self,
@@ -138,11 +138,11 @@ class Move:
                 if n > 1 and (at != at[:1]).any(): res.add(o)
         return res
 
-# %% ../nbs/engine/reach.ipynb #768e4411
+# %% ../nbs/engine/reach.ipynb #2ccf2fbb
 def _conv_taps(n_out, ks, stride=1, padding=0, dilation=1): # [n_out,ks]: where the kernel looks
     return torch.arange(n_out)[:,None]*stride - padding + torch.arange(ks)*dilation
 
-# %% ../nbs/engine/reach.ipynb #db7c3f60
+# %% ../nbs/engine/reach.ipynb #4751583d
 _nowhere = -10**9
 
 def _transposed_taps(n_out, ks, stride=1, padding=0, dilation=1):
@@ -154,7 +154,7 @@ def _adaptive_taps(n_out, n_in):
     first,last = o*n_in//n_out, -(-(o+1)*n_in//n_out) - 1
     return torch.minimum(first[:,None] + torch.arange(int((last-first).max())+1), last[:,None])
 
-# %% ../nbs/engine/reach.ipynb #dbb23dbd
+# %% ../nbs/engine/reach.ipynb #c5c30f15
 def _look(t, d, taps, slope):
     "The smallest end at the `taps` along dimension `d`; `slope`: how ends grow along it."
     n,shape = t.shape[d],list(t.shape)
@@ -168,7 +168,7 @@ def _look(t, d, taps, slope):
     t = torch.where(taps == _nowhere, math.inf, t.expand(*t.shape[:-1], n)[...,at] + up)
     return t.amin(-1).movedim(-1, d).expand(shape)
 
-# %% ../nbs/engine/reach.ipynb #ad2d14a3
+# %% ../nbs/engine/reach.ipynb #d15de747
 def _mix_channels(t, groups, nf):
     n = [-1]*(t.dim()-2)
     if t.shape[1] == 1 or t.stride(1) == 0: return t.narrow(1, 0, 1).expand(-1, nf, *n)
@@ -181,7 +181,7 @@ def _reach(taps, n): # [n_out,n]: does an output position look at an input posit
     res[out, taps[out,tap]] = 1
     return res
 
-# %% ../nbs/engine/reach.ipynb #8b0ef350
+# %% ../nbs/engine/reach.ipynb #bf51ead9
 class Window:
     "Along some dimensions every value comes from a few positions, its `taps`; a convolution mixes the channels of each group too."
     def __init__(self,
@@ -205,7 +205,7 @@ class Window:
 
     def dims(self, i, d, shapes, out): return set() if d in self.merged[0] else {d}
 
-# %% ../nbs/engine/reach.ipynb #68a0bff8
+# %% ../nbs/engine/reach.ipynb #a553543d
 class Pairs:
     "Value `out[j]` comes from value `src[j]`, for every `j`: numbers of values, for each source a pair of such lists."
     def __init__(self, *pairs, runs=None): # runs: dimensions of the output that are positions; by default the source's own
@@ -223,7 +223,7 @@ class Pairs:
 
     def dims(self, i, d, shapes, out): return set(self.runs or {d})
 
-# %% ../nbs/engine/reach.ipynb #e145fae2
+# %% ../nbs/engine/reach.ipynb #19f16225
 def node_field(
     node:Node, # a tensor of a traced model
     k:int, # axis of the image: 0 is the first one after the channels
@@ -240,6 +240,7 @@ def _hull(node, k): # the dimensions that are positions, and first and last of a
     first,last = [_small(e).amin(merge, keepdim=True) if merge else _small(e) for e in node.ends[k]]
     return keep,first,-last
 
+# %% ../nbs/engine/reach.ipynb #a8fef07d
 def _size(
     node:Node, k:int, # as for `node_field`
     n:int, # length of the axis

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/engine/rules.ipynb #1cf2e84c
+# %% ../nbs/engine/rules.ipynb #6d7d96ad
 import math
 from fractions import Fraction
 from types import SimpleNamespace
@@ -15,9 +15,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 from convlab.reach import Mix, Move, Pairs, Point, Window, _adaptive_taps, _conv_taps, _nowhere, _transposed_taps
 from convlab.twin import _memory
 
-# %% ../nbs/engine/rules.ipynb #9306a9aa
+# %% ../nbs/engine/rules.ipynb #344eb2f2
 class NeedsNumbers(Exception): "A rule needs values, and the tensor has none."
 
+# %% ../nbs/engine/rules.ipynb #bf7b9406
 class _Call: # one operation with its arguments, as they were before it ran
     def __init__(self, func, args, kwargs, tracer):
         self.func,self.args,self.kwargs = func,args,kwargs
@@ -47,6 +48,7 @@ class _Call: # one operation with its arguments, as they were before it ran
         if t.is_meta: raise NeedsNumbers(self.title)
         return t.detach().cpu()
 
+# %% ../nbs/engine/rules.ipynb #cdf47d3d
 def _rule(how, srcs, steps=None, ks=None, stride=None, padding=None):
     return SimpleNamespace(how=how, srcs=srcs, steps=steps or {}, ks=ks, stride=stride, padding=padding)
 
@@ -55,7 +57,7 @@ def _rule_for(names): # decorator: this is the rule for these operations
     def _add(f): return _rules.update(dict.fromkeys(names.split(), f)) or f
     return _add
 
-# %% ../nbs/engine/rules.ipynb #ac4b00d6
+# %% ../nbs/engine/rules.ipynb #4954ee6e
 def _tup(v, n): return [v]*n if isinstance(v, int) else list(v)*n if len(v) == 1 else list(v)
 
 @_rule_for('convolution _convolution convolution_overrideable')
@@ -71,7 +73,7 @@ def _conv_rule(c, x, shape, up, args, groups):
     steps = {i+2: Fraction(1, s[i]) if up else Fraction(s[i]) for i in range(n)}
     return _rule(how, [x], steps, ks, s, p)
 
-# %% ../nbs/engine/rules.ipynb #7e096aac
+# %% ../nbs/engine/rules.ipynb #d18af0ef
 @_rule_for('''max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices
     avg_pool1d avg_pool2d avg_pool3d''')
 def _pool(c):
@@ -82,7 +84,7 @@ def _pool(c):
     how = Window({d: _conv_taps(c.out.shape[d], *a) for d,*a in zip(at, ks, s, p, dil)})
     return _rule(how, [x], {d: Fraction(v) for d,v in zip(at, s)}, ks, s, p)
 
-# %% ../nbs/engine/rules.ipynb #1352205b
+# %% ../nbs/engine/rules.ipynb #e33f0287
 @_rule_for('_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d adaptive_max_pool2d adaptive_max_pool3d')
 def _adaptive(c):
     x,n = c.args[0],len(c['output_size'])
@@ -96,6 +98,7 @@ def _pad(c):
     at = {x.dim()-1-i: pad[2*i] for i in range(len(pad)//2)}
     return _rule(Window({d: _conv_taps(c.out.shape[d], 1, 1, p) for d,p in at.items()}), [x])
 
+# %% ../nbs/engine/rules.ipynb #d8e90351
 @_rule_for('max_unpool2d max_unpool3d')
 def _unpool(c): # a value goes back to where it may have come from: its pooling window, read the other way
     x,n = c['self'],int(c.name[-2])
@@ -109,7 +112,7 @@ def _unpool(c): # a value goes back to where it may have come from: its pooling 
         taps[d] = torch.where(looks, torch.arange(len(t)), _nowhere)
     return _rule(Window(taps), [x], {d: Fraction(x.shape[d], c.out.shape[d]) for d in taps})
 
-# %% ../nbs/engine/rules.ipynb #16e0f3f9
+# %% ../nbs/engine/rules.ipynb #cbeee8fc
 def _asked_taps(c, d):
     x,n = c.args[0],c.args[0].shape[d]
     shape = [1, n, *x.shape[2:]]
@@ -122,7 +125,7 @@ def _resample(c):
     x,at = c.args[0],range(2, c.out.dim())
     return _rule(Window({d: _asked_taps(c, d) for d in at}), [x], {d: Fraction(x.shape[d], c.out.shape[d]) for d in at})
 
-# %% ../nbs/engine/rules.ipynb #604ae59c
+# %% ../nbs/engine/rules.ipynb #069c5a4f
 @_rule_for('mm addmm bmm baddbmm mv addmv dot vdot _scaled_mm _int_mm')
 def _matmul(c):
     *rest,a,b = c.tensors[:2] if c.name == '_scaled_mm' else c.tensors
@@ -145,7 +148,7 @@ def _attention(c):
     heads = (-3,) if q.dim() > 3 and q.shape[-3] != k.shape[-3] else () # groups of queries share a key
     return _rule(Mix((-1,), (*heads,-2,-1), (*heads,-2), (-1,)), [q,k,v,*([] if mask is None else [mask])])
 
-# %% ../nbs/engine/rules.ipynb #373acb33
+# %% ../nbs/engine/rules.ipynb #0eed8dca
 @_rule_for('''_softmax _log_softmax _safe_softmax _sparse_softmax cumsum cumprod logcumsumexp cummax cummin _cummax_helper glu sort argsort msort topk
     kthvalue median nanmedian mode max min argmax argmin renorm _weight_norm_interface logsumexp quantile nanquantile''')
 def _along_dim(c):
@@ -170,13 +173,14 @@ def _batch_norm(c):
 
 def _fft(c): return _rule(Mix(tuple(c['dim']), stays=True), [c['self']])
 
+# %% ../nbs/engine/rules.ipynb #170b9f9b
 @_rule_for('mkldnn_rnn_layer _cudnn_rnn lstm gru rnn_tanh rnn_relu')
 def _recurrent(c): return _rule(Mix(None, stays=True), [c['input']]) # a whole sequence, layer by layer
 
 @_rule_for('_thnn_fused_lstm_cell _thnn_fused_gru_cell')
 def _cell(c): return _rule(Mix(*[(-1,)]*len(c.nodes)), [t for t in c.tensors if id(t) in c.nodes])
 
-# %% ../nbs/engine/rules.ipynb #37d513de
+# %% ../nbs/engine/rules.ipynb #f723b776
 def _groups(shape): # the dimensions between two borders, by the product of the sizes before
     at = [math.prod(shape[:d]) for d in range(len(shape)+1)]
     return at[:-1], at[1:]
@@ -197,7 +201,7 @@ def _reshaped(d, src, out):
     lo,hi = max(x for x in borders if x <= before[d]), min(x for x in borders if x >= after[d])
     return {o for o,n in enumerate(out) if n > 1 and b[o] >= lo and a[o] <= hi}
 
-# %% ../nbs/engine/rules.ipynb #2c9295b1
+# %% ../nbs/engine/rules.ipynb #2a577c81
 _same = set('''slice cat clone _to_copy alias detach flip roll split split_with_sizes unsafe_split unsafe_split_with_sizes chunk unsafe_chunk narrow contiguous
     lift_fresh lift index_select reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d pixel_shuffle
     pixel_unshuffle channel_shuffle native_channel_shuffle tril triu slice_scatter view_as view_as_real index_fill index_copy'''.split())
@@ -221,7 +225,7 @@ def _where(c, d, src, out):
 
 def _without(d, gone): return set() if d in gone else {d - sum(g < d for g in gone)}
 
-# %% ../nbs/engine/rules.ipynb #76a916ed
+# %% ../nbs/engine/rules.ipynb #4fc6b041
 _reshapes = set('view _unsafe_view reshape _reshape_copy _reshape_alias flatten unflatten'.split())
 _simple = _same | _right | set('permute transpose t select unbind squeeze unsqueeze stack unfold'.split())
 _moves = {name:(0,) for name in (_simple | _reshapes | set('index _unsafe_index rot90 im2col gather take diagonal diag_embed repeat_interleave'.split()))}
@@ -242,7 +246,7 @@ def _again(c, at, other, ts):
     kept = {k: tree_map(lambda a: swap(a, False), v) for k,v in c.kwargs.items() if k not in ('dtype','device','layout','memory_format','pin_memory')}
     return (torch.ops.aten.reshape.default if c.name in _reshapes and c['size'] is not None else c.func)(*args, **kept)
 
-# %% ../nbs/engine/rules.ipynb #93e8bd46
+# %% ../nbs/engine/rules.ipynb #c85ea1fa
 def _move(c):
     "The rule for operations that only move values: the operation is done again, on other numbers."
     at = _moves.get(c.name, (0,))
@@ -267,7 +271,7 @@ def _move(c):
 
 def _sizes_but(t, dim): return [n for d,n in enumerate(t.shape) if d != dim%t.dim()]
 
-# %% ../nbs/engine/rules.ipynb #f7c7d276
+# %% ../nbs/engine/rules.ipynb #64e3512c
 @_rule_for('scatter_add scatter_reduce index_add index_reduce')
 def _added(c):
     "Values are added to those that are there."
@@ -291,7 +295,7 @@ def _col2im(c):
     src = torch.arange(len(to))
     return _rule(Pairs((to[to >= 0], src[to >= 0]), runs=(2,3)), [c['self']])
 
-# %% ../nbs/engine/rules.ipynb #c23a4b6e
+# %% ../nbs/engine/rules.ipynb #216396ce
 @_rule_for('grid_sampler_2d')
 def _grid(c):
     "Sampling at points; `None` if they are reflected at the border, which is not worked out."
@@ -311,7 +315,7 @@ def _grid(c):
         pairs.append((out[inside], src[inside]))
     return _rule(Pairs([torch.cat(p) for p in zip(*pairs)]), [x])
 
-# %% ../nbs/engine/rules.ipynb #b76c3546
+# %% ../nbs/engine/rules.ipynb #b9551eb2
 _points = set('''hardswish log_sigmoid_forward native_dropout dropout _fused_dropout _prelu_kernel rrelu_with_noise rrelu alpha_dropout feature_dropout
     feature_alpha_dropout bernoulli quantize_per_tensor quantize_per_channel quantize_per_tensor_dynamic dequantize int_repr _conj _neg_view conj_physical
     _conj_physical resolve_conj resolve_neg fill zero masked_fill nan_to_num complex polar tril triu random uniform normal exponential
@@ -324,6 +328,7 @@ def _is_pointwise(c):
     plain = getattr(torch.ops.aten, c.name, None) if c.space == 'aten' and c.mutable else None
     return any(torch.Tag.pointwise in f.tags for f in (c.func, *((getattr(plain, o) for o in plain.overloads()) if plain else ())))
 
+# %% ../nbs/engine/rules.ipynb #36185017
 @_rule_for('view_as_real')
 def _as_real(c): return _rule([Move(lambda ts: ts[0].unsqueeze(-1).expand(*ts[0].shape, 2), [None], lambda d, src, out: {d})], [c.args[0]])
 @_rule_for('view_as_complex')
@@ -339,7 +344,7 @@ def _outer(c): # a column times a row
     *rest,a,b = c.tensors
     return _rule(Mix(*[()]*len(rest), (), (), at=[*[None]*len(rest), (0,), (1,)]), [*rest,a,b])
 
-# %% ../nbs/engine/rules.ipynb #91c77071
+# %% ../nbs/engine/rules.ipynb #fc171907
 def _ask(c):
     "Which dimensions an unknown operation mixes, by experiment; `None` if it cannot be asked."
     x = [t for t in c.tensors if id(t) in c.nodes]
@@ -359,7 +364,7 @@ def _ask(c):
             mixed |= {d for d in range(len(shape)) if (moved.nonzero()[:,d] != at[d]).any()}
     return Mix(tuple(mixed), stays=True) if mixed else Point()
 
-# %% ../nbs/engine/rules.ipynb #c494bfe8
+# %% ../nbs/engine/rules.ipynb #67cca28d
 def _find_rule(c):
     "The rule for operation `c`, which never fails: what is not known is noted."
     rule = _known(c)
@@ -372,6 +377,7 @@ def _find_rule(c):
     tracked = [t for t in c.tensors if id(t) in c.nodes]
     return _rule(how or Mix(*[None]*len(tracked)), tracked)
 
+# %% ../nbs/engine/rules.ipynb #04864fbd
 def _known(c):
     "The rule for `c`, or `None`."
     if c.space == 'quantized' and (rule := _quantized(c)): return rule
@@ -389,7 +395,7 @@ def _known(c):
     if torch.Tag.reduction in c.func.tags: return _reduced(c, c['dim'])
     return None
 
-# %% ../nbs/engine/rules.ipynb #be751a08
+# %% ../nbs/engine/rules.ipynb #8fb27d15
 def _quantized(c): # `quantized::conv2d` and `quantized::linear` keep their weights in an object
     packed = next((a for a in tree_leaves(c.args) if hasattr(a, 'unpack')), None)
     if packed is None: return None
@@ -400,7 +406,7 @@ def _quantized(c): # `quantized::conv2d` and `quantized::linear` keep their weig
     args = [[int(v) for v in getattr(packed, k)()][-n:] for k in ('stride','padding','dilation')]
     return _conv_rule(c, x, w.shape, 'transpose' in c.name, args, packed.groups())
 
-# %% ../nbs/engine/rules.ipynb #30f46a68
+# %% ../nbs/engine/rules.ipynb #55af1524
 _names = dict(addmm='linear', mm='linear', bmm='matmul', baddbmm='matmul', max_pool2d_with_indices='max_pool2d',
               max_pool3d_with_indices='max_pool3d', _safe_softmax='softmax', _trilinear='bilinear', _cdist_forward='cdist',
               native_layer_norm='layer_norm', native_group_norm='group_norm')

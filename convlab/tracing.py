@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/engine/tracing.ipynb #93350681
+# %% ../nbs/engine/tracing.ipynb #6cc8f0a2
 import dataclasses
 import functools
 import math
@@ -22,7 +22,7 @@ from convlab.counting import _count
 from convlab.rules import NeedsNumbers, _Call, _find_rule, _reshaped, _rule, _type
 from convlab.twin import Guard, _apart, _memory, _twin, _written
 
-# %% ../nbs/engine/tracing.ipynb #2a865648
+# %% ../nbs/engine/tracing.ipynb #f8c77c9c
 def _layout(t): # how a tensor reads its memory
     try: return tuple(t.shape),t.stride(),t.storage_offset(),t.element_size()
     except (RuntimeError,NotImplementedError): return tuple(t.shape),(),0,0
@@ -36,6 +36,7 @@ def _addresses(layout):
 class _Cell: # a piece of memory
     def __init__(self): self.writes,self.reads = [],{} # (layout, node) in order; for a layout how many writes it has seen, and the node
 
+# %% ../nbs/engine/tracing.ipynb #f0d0f117
 def _laid_over(old, layout, new, over):
     "How a tensor of this `layout` with node `old` reads after `new` was written with layout `over`: a `Move` of the two and its sources, or a node."
     if over == layout: return new
@@ -53,7 +54,7 @@ def _laid_over(old, layout, new, over):
     def read(ts): return torch.where(src >= 0, ts[1].reshape(-1)[src], ts[0].reshape(-1)).reshape(shape)
     return Move(read, [None if old else shape, None if new else over[0]]),[n for n in (old, new) if n]
 
-# %% ../nbs/engine/tracing.ipynb #99a12640
+# %% ../nbs/engine/tracing.ipynb #1a3e0ca1
 def _jump_of(node, k, before):
     "How the first positions of axis `k` step along its dimension; `before`: how they stepped in the source."
     d, = node.dims[k]
@@ -78,6 +79,7 @@ def _tell_apart(node):
     cut = len(first) == len(node.dims) > 1 and all(d == first for d in node.dims) and len(before[0]) != len(first)
     if cut: node.dims = [{d} for d in sorted(first)]
 
+# %% ../nbs/engine/tracing.ipynb #c86f9199
 def _widen(node, k, merged, n):
     "Mark as 'whole image' what merges all positions of axis `k`, of length `n`, and covers it."
     all_of = any(s.dims[k] and all(a is None or d in [i%len(s.shape) for i in a] for d in s.dims[k]) for s,a in zip(node.srcs, merged))
@@ -86,13 +88,12 @@ def _widen(node, k, merged, n):
     whole = (first <= 0) & (last <= 1-n)
     node.ends[k] = [torch.where(whole, -math.inf, e).expand(node.shape) for e in (first,last)]
 
-# %% ../nbs/engine/tracing.ipynb #645ecd2a
+# %% ../nbs/engine/tracing.ipynb #131c449a
 class Places:
     "The nodes of one call: `order` has them as they were made."
     def __init__(self): self.memory,self.order,self.sizes,self.busy = {},[],(),False # sizes: of the image's axes
 
-    def start(self, x):
-        "Make `x` the image."
+    def start(self, x): # make `x` the image
         dims = (1,) if x.dim() == 2 else tuple(range(2, x.dim()))
         self.image,self.sizes = Node(x.shape),tuple(x.shape[d] for d in dims)
         for d,n in zip(dims, self.sizes):
@@ -134,11 +135,12 @@ class Places:
         else:
             for k in range(len(self.sizes)): self.spread(node, k, steps or {})
             if isinstance(how, (Move,Pairs)): _tell_apart(node)
-            for k,d in enumerate(node.dims): node.jumps[k] = self.jump(node, k, steps) if d else None
+            for k,d in enumerate(node.dims):
+                if not d: node.jumps[k] = None # no positions are left
+                elif isinstance(how, (Move,Pairs)) and len(d) == 1 and not steps: node.jumps[k] = _jump_of(node, k, node.jumps[k])
         return node
 
-    def spread(self, node, k, steps):
-        "From the sources of `node` to its ends, dimensions and jump along axis `k`."
+    def spread(self, node, k, steps): # from the sources of `node` to its ends, dimensions and jump along axis `k`
         how,srcs,shapes = node.how,node.srcs,[s.shape for s in node.srcs]
         jump,d = next((s.jumps[k] for s in srcs if s.jumps[k]), None),next(iter(srcs[0].dims[k]), None)
         slopes = {d: jump} if jump and len(srcs[0].dims[k]) == 1 else {}
@@ -147,11 +149,7 @@ class Places:
         if hasattr(how, 'merged'): _widen(node, k, how.merged, self.sizes[k])
         node.jumps.append(jump*steps.get(d, 1) if jump else None)
 
-    def jump(self, node, k, steps):
-        read_off = isinstance(node.how, (Move,Pairs)) and len(node.dims[k]) == 1 and not steps
-        return _jump_of(node, k, node.jumps[k]) if read_off else node.jumps[k]
-
-# %% ../nbs/engine/tracing.ipynb #f0991312
+# %% ../nbs/engine/tracing.ipynb #b7f44e9c
 @dataclasses.dataclass
 class Row:
     "One layer call, in plain numbers."
@@ -172,6 +170,7 @@ class Row:
 
 def _plain(jump): return None if jump is None else int(jump) if jump == int(jump) else float(jump)
 
+# %% ../nbs/engine/tracing.ipynb #1739477a
 def _tensors(out, deep=0):
     "All tensors of what a module returned: in lists, dicts, dataclasses, or other objects."
     if isinstance(out, Tensor): return [out]
@@ -181,16 +180,19 @@ def _tensors(out, deep=0):
         out = getattr(out, '__dict__', {}).values()
     return [t for o in out for t in _tensors(o, deep+1)]
 
-# %% ../nbs/engine/tracing.ipynb #f7cf2c4a
+# %% ../nbs/engine/tracing.ipynb #00b85817
 def _to_meta(a):
     if not isinstance(a, Tensor) or a.is_meta: return a
     try: return torch.empty_strided(a.shape, a.stride(), dtype=a.dtype, device='meta')
     except RuntimeError: return a.to('meta')
 
-# %% ../nbs/engine/tracing.ipynb #3ba235aa
+# %% ../nbs/engine/tracing.ipynb #6cd5ec58
 @functools.cache
 def _composite(func): return func._can_decompose() # an operation made of others
 
+_same_memory = ('as_strided','set','resize','resize_as','alias','detach') # another layout of it is all that they make
+
+# %% ../nbs/engine/tracing.ipynb #777e6e3a
 class Follower(Places, Guard):
     "Runs operations, and finds a node for each result."
     def __init__(self, model, numbers):
@@ -212,7 +214,9 @@ class Follower(Places, Guard):
         out = self.run(func, *tree_map(_to_meta, (args, kwargs))) if meta else self.run(func, args, kwargs)
         if meta and c.mutable and isinstance(out, Tensor) and not args[0].is_meta: out = args[0]
         c.ran(out, _written(func, args, kwargs) if c.mutable else [])
-        if c.outs: self.note(c, self.mine(_count, c, 'it is not counted'), *(self.mine(self.follow, c, 'it is taken to depend on everything') or self.anything(c)))
+        if not c.outs: return out
+        products,found = self.mine(_count, c, 'it is not counted'),self.mine(self.follow, c, 'it is taken to depend on everything')
+        self.note(c, products, *(found or self.anything(c)))
         return out
 
     def mine(self, f, c, instead): # a fault of ours must not stop the model
@@ -220,8 +224,7 @@ class Follower(Places, Guard):
         except NeedsNumbers: raise
         except Exception as e: self.say(f'a fault of convlab, not of the model: {type(e).__name__} at {c.title} ({e}); {instead}')
 
-    def anything(self, c):
-        "Nodes that depend on all that the operation was given."
+    def anything(self, c): # nodes that depend on all that the operation was given
         srcs = list(c.nodes.values())
         nodes = [self.new(o.shape, Mix(*[None]*len(srcs)), srcs) for o in c.outs]
         for o,n in zip(c.outs, nodes): self.put(o, n, True)
@@ -234,7 +237,7 @@ class Follower(Places, Guard):
                 if _memory(t) in self.memory: self.put(t, None, True)
             if c.name in ('_to_copy','lift_fresh') and c.out.is_meta and not c.tensors[0].is_meta: self.values[_memory(c.out)] = c.tensors[0]
             return None,[]
-        if c.name in ('as_strided','set','resize','resize_as','alias','detach'): return _rule([], c.tensors),[self.node(c.out)] # another layout of the same memory
+        if c.name in _same_memory: return _rule([], c.tensors),[self.node(c.out)]
         rule = _find_rule(c)
         for note in c.notes: self.say(note)
         found = [(i,c.nodes[id(t)]) for i,t in enumerate(rule.srcs) if id(t) in c.nodes]
@@ -250,7 +253,13 @@ class Follower(Places, Guard):
         if isinstance(how, Mix): return Mix(*[how.merged[i] for i in at], at=[how.at[i] for i in at], stays=how.stays)
         return Pairs(*[how.pairs[i] for i in at], runs=how.runs) if isinstance(how, Pairs) else how
 
-# %% ../nbs/engine/tracing.ipynb #3d758b33
+# %% ../nbs/engine/tracing.ipynb #e2cabc4e
+def _shown(c, rule, axes): # kernel, stride and padding; a 1-d layer may be computed as a 2-d one with a single row, which is not its business
+    x,n = rule.srcs[0],len(rule.ks)
+    keep = [i for i in range(n) if n <= axes or rule.ks[i] != 1 or x.shape[x.dim()-n+i] != 1] or range(n)
+    return [tuple(v[i] for i in keep) for v in (rule.ks, rule.stride, rule.padding)]
+
+# %% ../nbs/engine/tracing.ipynb #b23c6f94
 class Tracer(Follower):
     "Follows one call of a twin: `rows` has the layer calls, `calls[name]` what each module returned, `out` what the model did."
     def __init__(self, twin, numbers):
@@ -306,16 +315,10 @@ class Tracer(Follower):
         row.params += params
         if products is None: row.uncounted += (c.title,)
         row.mults = None if row.uncounted else row.mults + products
-        if rule and rule.ks: row.kernel,row.stride,row.padding = self.shown(c, rule)
+        if rule and rule.ks: row.kernel,row.stride,row.padding = _shown(c, rule, len(self.sizes))
         if own: self.finish(row, node, c.outs[:1])
 
-    def shown(self, c, rule): # a 1-d layer may be computed as a 2-d one with a single row: not its business
-        x = rule.srcs[0]
-        n = len(rule.ks)
-        keep = [i for i in range(n) if n <= len(self.sizes) or rule.ks[i] != 1 or x.shape[x.dim()-n+i] != 1] or range(n)
-        return [tuple(v[i] for i in keep) for v in (rule.ks, rule.stride, rule.padding)]
-
-# %% ../nbs/engine/tracing.ipynb #c0fa34b6
+# %% ../nbs/engine/tracing.ipynb #526bef14
 _leaving = set('numpy __array__ tolist item __float__ __int__ __complex__ __dlpack__'.split())
 
 def _as_index(i):
@@ -335,7 +338,7 @@ class Watch(TorchFunctionMode):
         if name in ('__getitem__','__setitem__'): args = (args[0], _as_index(args[1]), *args[2:])
         return func(*args, **(kwargs or {}))
 
-# %% ../nbs/engine/tracing.ipynb #cd6cb52e
+# %% ../nbs/engine/tracing.ipynb #f5c37973
 def _checked(model):
     kind('model', model, nn.Module, 'an nn.Module')
     for name,m in model.named_modules():
@@ -359,7 +362,7 @@ def _call_args(model, input_size, inputs):
         raise TypeError(f"inputs must be a tensor, a tuple of arguments, a dict of keyword arguments, or both of these; got {type(inputs).__name__}")
     return list(args),kwargs,lambda t: t.detach().clone()
 
-# %% ../nbs/engine/tracing.ipynb #921139f4
+# %% ../nbs/engine/tracing.ipynb #923aaf6a
 def _run(t, args, kwargs, number):
     "Call the twin of tracer `t`; `number` gives a tensor numbers."
     fill = number if t.numbers else _to_meta
@@ -381,6 +384,7 @@ def _seen(node, sizes): # the columns of a row that are about places
     if not node.ends: return (),()
     return tuple(_size(node, k, n) for k,n in enumerate(sizes)), tuple(map(_plain, node.jumps)) if _map_dims(node) else ()
 
+# %% ../nbs/engine/tracing.ipynb #b0f83576
 def _with_zeros(twin): # for a model on the device `meta`, which cannot run on noise: zeros, which take no memory, for its weights
     for m in twin.modules():
         for kept in (m._parameters, m._buffers):
@@ -390,7 +394,7 @@ def _with_zeros(twin): # for a model on the device `meta`, which cannot run on n
                 kept[k] = nn.Parameter(zeros, False) if isinstance(p, nn.Parameter) else zeros.clone()
     return twin
 
-# %% ../nbs/engine/tracing.ipynb #a4295b29
+# %% ../nbs/engine/tracing.ipynb #33465587
 def trace_model(
     model:nn.Module, # any model; it is left as it was. Scripted ones are refused
     input_size:tuple=None, # shape of one input without the batch, such as `(3,224,224)`
@@ -413,6 +417,7 @@ def trace_model(
     hint = '; give an example with inputs=... if the model takes whole numbers' if inputs is None and 'ndices' in str(error) else ''
     raise ValueError(f"{_failing(model, input_size, t)}: {error}{hint}") from error
 
+# %% ../nbs/engine/tracing.ipynb #4cc828d1
 def _failing(model, input_size, t):
     on = 'the given inputs' if input_size is None else f'input_size={tuple(input_size)} (without the batch)'
     where = next((f', in layer {r.name!r} ({r.type})' for _,_,r in reversed(t.stack) if r.name), '')

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/engine/twin.ipynb #288ecaa8
+# %% ../nbs/engine/twin.ipynb #155c9dbb
 import functools
 import random
 import sys
@@ -21,7 +21,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-# %% ../nbs/engine/twin.ipynb #b8fc5e93
+# %% ../nbs/engine/twin.ipynb #bf786e76
 def _tensor_twin(t):
     if type(t) is nn.Parameter: new = nn.Parameter(t.detach(), t.requires_grad)
     elif isinstance(t, nn.Parameter): return t # a kind of its own, which only its maker can build
@@ -36,7 +36,7 @@ def _unwrapped(m): # the model inside `torch.compile(m)`, `DataParallel(m)` and 
         if inner is None: return m
         m = inner
 
-# %% ../nbs/engine/twin.ipynb #0bc1f1d9
+# %% ../nbs/engine/twin.ipynb #667f3d02
 def _is_plain(v): # an object of a Python class that nothing happens to when a copy of it dies
     kind = type(v)
     foreign = kind.__module__.split('.')[0] in ('torch','numpy','builtins','threading','logging','weakref')
@@ -70,7 +70,7 @@ class _Twins:
         new.__dict__['_compiled_call_impl'] = None
         return new
 
-# %% ../nbs/engine/twin.ipynb #d342d904
+# %% ../nbs/engine/twin.ipynb #ea78cc5a
 def _tensor(twins, v, deep):
     try: return twins.keep(v, _tensor_twin(v))
     except Exception: return twins.keep(v, v) # some subclasses cannot be copied
@@ -95,6 +95,7 @@ def _partial(twins, v, deep):
     of = lambda a: twins.of(a, deep)
     return twins.keep(v, functools.partial(of(v.func), *map(of, v.args), **{k: of(a) for k,a in v.keywords.items()}))
 
+# %% ../nbs/engine/twin.ipynb #5d49fa7f
 def _method(twins, v, deep): return types.MethodType(v.__func__, twins.of(v.__self__, deep))
 def _builtin(twins, v, deep): # such as the `append` of a list
     return getattr(twins.of(v.__self__, deep), v.__name__) if isinstance(v.__self__, (list,dict,set,deque)) else v
@@ -103,7 +104,7 @@ def _ref(twins, v, deep):
     there = v()
     return v if there is None else weakref.ref(twins.of(there, deep))
 
-# %% ../nbs/engine/twin.ipynb #38a6594a
+# %% ../nbs/engine/twin.ipynb #3949bcb3
 def _function(twins, v, deep):
     inner = getattr(v, '_torchdynamo_orig_callable', None)
     if inner is not None: return twins.keep(v, twins.of(inner, deep)) # compiled: the function itself will do
@@ -123,7 +124,7 @@ def _function(twins, v, deep):
 _copiers = {Tensor:_tensor, dict:_dict, (list,deque):_list, tuple:_tuple, set:_set, functools.partial:_partial, types.MethodType:_method,
             types.BuiltinMethodType:_builtin, types.FunctionType:_function, weakref.ref:_ref}
 
-# %% ../nbs/engine/twin.ipynb #6da792a9
+# %% ../nbs/engine/twin.ipynb #d56de719
 def _twin(
     model:nn.Module, # left alone
 ) -> nn.Module: # in evaluation mode
@@ -132,7 +133,7 @@ def _twin(
     for m in new.modules(): m.__dict__['training'] = False
     return new
 
-# %% ../nbs/engine/twin.ipynb #7350fd0c
+# %% ../nbs/engine/twin.ipynb #ea359420
 class _Itself: # for tensors without memory to tell them apart by, such as sparse ones
     def __init__(self, t): self.t = t
     def __hash__(self): return id(self.t)
@@ -146,6 +147,7 @@ def _written(func, args, kwargs): # the tensors that an operation writes into
     named = [*zip(func._schema.arguments, args), *((a, kwargs[a.name]) for a in func._schema.arguments if a.name in kwargs)]
     return [t for a,v in named if a.alias_info and a.alias_info.is_write for t in tree_leaves(v) if isinstance(t, Tensor)]
 
+# %% ../nbs/engine/twin.ipynb #11e96cca
 class Guard(TorchDispatchMode):
     "Puts back what the operations of a twin do to the parameters' numbers, and to PyTorch's random ones."
     def __init__(self, model):
@@ -168,7 +170,7 @@ class Guard(TorchDispatchMode):
         with torch.no_grad():
             for p,was in self.saved: p.detach().copy_(was)
 
-# %% ../nbs/engine/twin.ipynb #c7ea15e4
+# %% ../nbs/engine/twin.ipynb #9d58752f
 @contextmanager
 def _apart():
     "Settings of this thread, and of Python's and NumPy's random numbers, for the time that a twin is called."
