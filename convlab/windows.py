@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['show_windows', 'show_film', 'conv_equations', 'show_equations', 'show_ties']
 
-# %% ../nbs/engine/windows.ipynb #059c2b58
+# %% ../nbs/engine/windows.ipynb #dd304d6f
 from typing import NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from .checks import shaped, whole
 from .plotting import accent, film, hatch, letter_color, outline, show_pixels
 
-# %% ../nbs/engine/windows.ipynb #d6eaff6c
+# %% ../nbs/engine/windows.ipynb #b122c36c
 class Axis(NamedTuple):
     "One axis of a convolution: how many pixels come in, and what is done."
     n:int; ks:int; stride:int; before:int; after:int; dilation:int
@@ -30,7 +30,7 @@ class Axis(NamedTuple):
     def taps(self, i): # the pixels that window `i` looks at
         return slice(self.starts[i], self.starts[i]+self.span, self.dilation)
 
-# %% ../nbs/engine/windows.ipynb #f1be88af
+# %% ../nbs/engine/windows.ipynb #0bfb0385
 def pads(
     padding, # a number, `(before, after)`, 'same' or 'valid'
     ks:int, # kernel size
@@ -48,7 +48,7 @@ def pads(
         raise ValueError(f"padding must be 'same', 'valid', a number, or (before, after); got {padding!r}")
     return tuple(whole('padding', p, 0) for p in both)
 
-# %% ../nbs/engine/windows.ipynb #ccdaa250
+# %% ../nbs/engine/windows.ipynb #6c4db789
 def axis(n, ks, stride=1, padding=0, dilation=1) -> Axis:
     "One axis, checked: at least one window fits."
     n,ks,stride,dilation = [whole(name, v, 1) for name,v in dict(n=n, ks=ks, stride=stride, dilation=dilation).items()]
@@ -57,7 +57,7 @@ def axis(n, ks, stride=1, padding=0, dilation=1) -> Axis:
     raise ValueError(f"the kernel is larger than the padded image: ks {ks} with dilation {dilation} "
                      f"spans {res.span} pixels, and there are {res.padded} (n {n}, padding {padding!r})")
 
-# %% ../nbs/engine/windows.ipynb #86cce1cd
+# %% ../nbs/engine/windows.ipynb #6f7c4ef4
 def axes(size, ks, stride=1, padding=0, dilation=1) -> tuple:
     "The rows and the columns of a convolution over a picture of `size`, `(H,W)`."
     given = dict(ks=ks, stride=stride, padding=padding, dilation=dilation)
@@ -68,7 +68,37 @@ def _pair(name, v):
     if len(v) not in (1,2): raise ValueError(f"{name} must be a number or (rows, columns); got {v!r}")
     return (*v,)*(3-len(v))
 
-# %% ../nbs/engine/windows.ipynb #95b68fb4
+# %% ../nbs/engine/windows.ipynb #5c9096b9
+def fitting(x, weight, bias, groups):
+    "Refuse picture, weight and bias that do not go together."
+    shaped('x', x, '[N,C,H,W]', '[C,H,W]')
+    shaped('weight', weight, '[nf,C/groups,kh,kw]')
+    if bias is not None: shaped('bias', bias, '[nf]')
+    if not x.is_floating_point(): raise TypeError(f"x must hold floating-point numbers; got {x.dtype}")
+    for name,t in dict(weight=weight, bias=bias).items():
+        if t is not None and t.dtype != x.dtype: raise TypeError(f"{name} must have the dtype of x, {x.dtype}; got {t.dtype}")
+    (nf,c),channels = weight.shape[:2],x.shape[-3]
+    if nf == 0: raise ValueError(f"weight must have at least one kernel; got shape {list(weight.shape)}")
+    dealt(nf, groups)
+    if channels != c*groups: raise ValueError(f"x has {channels} channels, and weight is for {c*groups} ({groups} groups of {c})")
+    if bias is not None and len(bias) != nf: raise ValueError(f"bias must have {nf} numbers, one for each kernel; got {len(bias)}")
+
+def dealt(nf, groups):
+    "Refuse groups that are not of one size."
+    if nf % whole('groups', groups, 1): raise ValueError(f"groups must divide the {nf} kernels; got {groups}")
+
+# %% ../nbs/engine/windows.ipynb #67ff3159
+def carefully(way, x, weight, bias, rows, cols, groups):
+    "`way(x, weight, rows, cols, groups)` of batches in single precision or better, plus the bias."
+    if x.dim() == 3: return carefully(way, x[None], weight, bias, rows, cols, groups)[0]
+    if x.element_size() < 4:
+        x32,w32,b32 = [t if t is None else t.float() for t in (x,weight,bias)]
+        return carefully(way, x32, w32, b32, rows, cols, groups).to(x.dtype)
+    if x.numel(): res = way(x, weight, rows, cols, groups)
+    else: res = (x.sum() + weight.sum()).expand(len(x), len(weight), rows.out, cols.out)
+    return res if bias is None else res + bias[:,None,None]
+
+# %% ../nbs/engine/windows.ipynb #763b5cdd
 def _draw_window(ax, axis, i, j):
     "The square picture of `axis` in its padding, with the window of result `i,j`."
     from matplotlib.colors import to_rgba
@@ -88,7 +118,7 @@ def _draw_window(ax, axis, i, j):
     ax.set(aspect='equal', xlim=(-first-.7, n+axis.after-.3), ylim=(n+axis.after-.3, -first-.7))
     ax.axis('off')
 
-# %% ../nbs/engine/windows.ipynb #9e1fee47
+# %% ../nbs/engine/windows.ipynb #27ff3ecc
 def show_windows(
     n:int, # the input is `n` by `n`
     ks:int, # the kernel is `ks` by `ks`
@@ -107,7 +137,7 @@ def show_windows(
         for j,ax in enumerate(row): _draw_window(ax, a, i, j)
     return axs
 
-# %% ../nbs/engine/windows.ipynb #32b19d92
+# %% ../nbs/engine/windows.ipynb #6169ebdc
 def show_film(
     im:torch.Tensor, # `[H,W]`, with few enough numbers to be read
     kernel:torch.Tensor, # `[kh,kw]`
@@ -124,7 +154,7 @@ def show_film(
     def draw(fig, k): _film_frame(fig, k, im, padded, kernel, res, rows, cols, fmt)
     return film(draw, res.numel(), (.32*(cols.padded+kernel.shape[1]+cols.out)+.9, .3*rows.padded+.55), ms)
 
-# %% ../nbs/engine/windows.ipynb #0129e860
+# %% ../nbs/engine/windows.ipynb #4e9b2d22
 def _film_frame(fig, k, im, padded, kernel, res, rows, cols, fmt):
     i,j = divmod(k, cols.out)
     products = padded[rows.taps(i), cols.taps(j)] * kernel
@@ -146,7 +176,7 @@ def _film_frame(fig, k, im, padded, kernel, res, rows, cols, fmt):
     outline(axs[2], ((i,i+1),(j,j+1)))
     fig.subplots_adjust(left=.02, right=.98, top=.88, bottom=.03, wspace=.12)
 
-# %% ../nbs/engine/windows.ipynb #2d06c6b2
+# %% ../nbs/engine/windows.ipynb #0bc670ff
 def conv_equations(
     image:list, # rows of letters, such as `['ABC','DEF']`
     kernel:list, # rows of letters
@@ -160,7 +190,7 @@ def conv_equations(
     def terms(i, j): return [kernel[r][c]+image[i+r][j+c] for r in range(kh) for c in range(kw)]
     return [' + '.join(terms(i, j) + [bias]) + f' = {o}' for o,(i,j) in zip(out, places)]
 
-# %% ../nbs/engine/windows.ipynb #78b3797e
+# %% ../nbs/engine/windows.ipynb #ac259b85
 def _shades(n):
     "`n` colours from dark to light."
     import matplotlib.pyplot as plt
@@ -175,7 +205,7 @@ def _letters(ax, letters, ties, n, left=0, top=0):
             ax.add_patch(Rectangle((left+c-.5, top+r-.5), 1, 1, facecolor=face, edgecolor='w'))
             ax.text(left+c, top+r, letter, ha='center', va='center', color=letter_color(face) if t >= 0 else '.4')
 
-# %% ../nbs/engine/windows.ipynb #aad0101d
+# %% ../nbs/engine/windows.ipynb #cb389d0b
 def show_equations(
     image:list, # rows of letters
     kernel:list, # rows of letters
@@ -200,7 +230,7 @@ def show_equations(
     ax.axis('off')
     return ax
 
-# %% ../nbs/engine/windows.ipynb #351f812f
+# %% ../nbs/engine/windows.ipynb #255bfbac
 def show_ties(
     ties:torch.Tensor, # the number of the weight in each place of a matrix, -1 for a fixed zero
     weights:str='', # a letter for each weight, to be written in the cells
