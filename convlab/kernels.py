@@ -8,7 +8,7 @@ __all__ = ['top_edge', 'left_edge', 'diag1_edge', 'diag2_edge', 'edge_kernels', 
 
 # %% ../nbs/01_kernels.ipynb #a2c4565f
 import torch
-from .checks import need, shaped, whole
+from .checks import shaped, whole
 from .plotting import show_grids, show_pixels
 
 # %% ../nbs/01_kernels.ipynb #b28add12
@@ -74,7 +74,6 @@ def grey_image(
 ) -> torch.Tensor: # `[H,W]`, 0 black to 255 white
     "A picture as a grey tensor, upright as the camera was held."
     import io
-    need('PIL', 'course')
     from PIL import Image, ImageOps, UnidentifiedImageError
     if isinstance(src, (bytes, bytearray, memoryview)): src = io.BytesIO(src)
     try: im = ImageOps.exif_transpose(Image.open(src))

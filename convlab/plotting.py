@@ -7,7 +7,7 @@ __all__ = ['show_pixels', 'show_grids', 'show_maps', 'outline']
 
 # %% ../nbs/engine/plotting.ipynb #bb821536
 import torch
-from .checks import shaped
+from .checks import need, shaped
 
 # %% ../nbs/engine/plotting.ipynb #74f7931e
 ink = 'Greys' # digits: 0 is paper, the largest number is black
@@ -35,7 +35,7 @@ def _limits(ims, lim=None, signed=False, room=1.):
     lim = lim or max(-lo, hi) or 1
     return (signed_scale(),-lim,lim) if lo < 0 or signed else (ink,0,room*lim)
 
-# %% ../nbs/engine/plotting.ipynb #ada3e2e6
+# %% ../nbs/engine/plotting.ipynb #d69c9a00
 def show_pixels(
     im:torch.Tensor, # `[H,W]`; a part of a picture, some 30 by 30 at most to be readable
     row0:int=0, # number of the first row, when `im` was cut out of a larger picture
@@ -59,7 +59,7 @@ def show_pixels(
     ax.tick_params(length=0, labelsize=7, labeltop=True, labelbottom=False, colors='0.4')
     return ax
 
-# %% ../nbs/engine/plotting.ipynb #a4272b0b
+# %% ../nbs/engine/plotting.ipynb #875d711c
 def show_grids(
     grids, # `[h,w]` each, with few enough numbers to be read
     titles=None, # one for each grid
@@ -100,7 +100,7 @@ def show_maps(
     if shared: fig.colorbar(shown, ax=axs, shrink=.8)
     return axs[0]
 
-# %% ../nbs/engine/plotting.ipynb #366fee25
+# %% ../nbs/engine/plotting.ipynb #4b18b9f1
 def _framed(ax, m):
     "No ticks; and where there are few cells, a line around each, so that none is lost in the page."
     h,w = m.shape
@@ -127,7 +127,7 @@ def outline(
     if label: ax.annotate(label, ((left+right-1)/2, top-.5), (0,3), textcoords='offset points', ha='center', va='bottom', color=color, fontsize=8)
     return ax
 
-# %% ../nbs/engine/plotting.ipynb #bded6e39
+# %% ../nbs/engine/plotting.ipynb #b690f579
 def hatch(
     ax, # matplotlib axes
     box:tuple, # `((top, bottom), (left, right))`, as in a slice
@@ -138,7 +138,7 @@ def hatch(
     ax.add_patch(Rectangle((left-.5, top-.5), right-left, bottom-top, fc='w', ec='.75', hatch='////', lw=.5, zorder=0))
     return ax
 
-# %% ../nbs/engine/plotting.ipynb #f7a42ce4
+# %% ../nbs/engine/plotting.ipynb #623eb7af
 def film(
     draw, # `draw(fig, k)` draws frame `k` on a matplotlib figure
     n:int, # number of frames
@@ -147,7 +147,7 @@ def film(
 ): # a picture for the notebook
     "An animated PNG of `n` frames."
     import io
-    from IPython.display import Image
+    Image = need('IPython', 'course').display.Image
     first,*rest = [_frame(draw, k, figsize) for k in range(n)]
     buf = io.BytesIO()
     first.save(buf, format='png', save_all=True, append_images=rest, duration=ms, loop=0, optimize=True)
