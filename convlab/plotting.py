@@ -35,7 +35,7 @@ def _limits(ims, lim=None, signed=False, room=1.):
     lim = lim or max(-lo, hi) or 1
     return (signed_scale(),-lim,lim) if lo < 0 or signed else (ink,0,room*lim)
 
-# %% ../nbs/engine/plotting.ipynb #d69c9a00
+# %% ../nbs/engine/plotting.ipynb #11cd8d08
 def show_pixels(
     im:torch.Tensor, # `[H,W]`; a part of a picture, some 30 by 30 at most to be readable
     row0:int=0, # number of the first row, when `im` was cut out of a larger picture
@@ -59,7 +59,7 @@ def show_pixels(
     ax.tick_params(length=0, labelsize=7, labeltop=True, labelbottom=False, colors='0.4')
     return ax
 
-# %% ../nbs/engine/plotting.ipynb #875d711c
+# %% ../nbs/engine/plotting.ipynb #3c80be1b
 def show_grids(
     grids, # `[h,w]` each, with few enough numbers to be read
     titles=None, # one for each grid
@@ -93,14 +93,14 @@ def show_maps(
     fig,axs = plt.subplots(1, len(maps), figsize=(size*len(maps)+.7, size*tall+(.3 if shared else .55)), squeeze=False)
     for ax,m,t in zip(axs[0], maps, titles or ['']*len(maps)):
         if not shared: cmap,lo,hi = _limits([m], lim or float(m.abs().flatten().quantile(.99)))
-        shown = ax.imshow(m, cmap=cmap, vmin=lo, vmax=hi, interpolation='nearest')
+        shown = ax.imshow(m, cmap=cmap, vmin=lo, vmax=hi)
         _framed(ax, m)
         ax.set_title(t, fontsize=10)
         if not shared: fig.colorbar(shown, ax=ax, location='bottom', shrink=.8, aspect=14)
     if shared: fig.colorbar(shown, ax=axs, shrink=.8)
     return axs[0]
 
-# %% ../nbs/engine/plotting.ipynb #4b18b9f1
+# %% ../nbs/engine/plotting.ipynb #d6895f54
 def _framed(ax, m):
     "No ticks; and where there are few cells, a line around each, so that none is lost in the page."
     h,w = m.shape
@@ -127,7 +127,7 @@ def outline(
     if label: ax.annotate(label, ((left+right-1)/2, top-.5), (0,3), textcoords='offset points', ha='center', va='bottom', color=color, fontsize=8)
     return ax
 
-# %% ../nbs/engine/plotting.ipynb #b690f579
+# %% ../nbs/engine/plotting.ipynb #6aeb0f05
 def hatch(
     ax, # matplotlib axes
     box:tuple, # `((top, bottom), (left, right))`, as in a slice
@@ -138,7 +138,7 @@ def hatch(
     ax.add_patch(Rectangle((left-.5, top-.5), right-left, bottom-top, fc='w', ec='.75', hatch='////', lw=.5, zorder=0))
     return ax
 
-# %% ../nbs/engine/plotting.ipynb #623eb7af
+# %% ../nbs/engine/plotting.ipynb #3f14f5fa
 def film(
     draw, # `draw(fig, k)` draws frame `k` on a matplotlib figure
     n:int, # number of frames
@@ -148,7 +148,9 @@ def film(
     "An animated PNG of `n` frames."
     import io
     Image = need('IPython', 'course').display.Image
-    first,*rest = [_frame(draw, k, figsize) for k in range(n)]
+    frames = [_frame(draw, k, figsize) for k in range(n)]
+    palette = _palette(frames)
+    first,*rest = [f.quantize(palette=palette, dither=0) for f in frames]
     buf = io.BytesIO()
     first.save(buf, format='png', save_all=True, append_images=rest, duration=ms, loop=0, optimize=True)
     return Image(data=buf.getvalue())
@@ -157,9 +159,18 @@ def _frame(draw, k, figsize):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
-    fig = Figure(figsize=figsize, dpi=100)
+    fig = Figure(figsize=figsize, dpi=100, layout='none')
     draw(fig, k)
     canvas = FigureCanvasAgg(fig)
     canvas.draw()
     rgba = Image.frombuffer('RGBA', canvas.get_width_height(), canvas.buffer_rgba())
-    return rgba.convert('RGB').quantize(64)
+    return rgba.convert('RGB')
+
+def _palette(frames):
+    "64 colours that serve all frames: those of the first, the middle and the last one, side by side."
+    from PIL import Image
+    few = frames[0],frames[len(frames)//2],frames[-1]
+    w,h = few[0].size
+    wide = Image.new('RGB', (3*w, h))
+    for k,f in enumerate(few): wide.paste(f, (k*w, 0))
+    return wide.quantize(64)
