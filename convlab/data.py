@@ -26,7 +26,7 @@ from fastai.vision.core import PILImageBW
 from fastai.vision.data import ImageBlock
 from fastcore.foundation import L
 from fastcore.xdg import xdg_cache_home
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from .checks import one_of, whole
 
 # %% ../nbs/engine/data.ipynb #f540f161
@@ -65,9 +65,9 @@ def _say_unwritable(folder):
         "folder you can write to, or CONVLAB_DATA at one that holds mnist_png and mnist_sample") from e
 
 def _sweep():
-    "Remove what runs that were killed left half done."
+    "Remove what runs that were killed left half done; a lock that is held is an `OSError` too."
     for part in _home().glob('*/*.part'):
-        with suppress(Timeout, OSError), FileLock(part.with_suffix('.lock'), timeout=0): shutil.rmtree(part)
+        with suppress(OSError), FileLock(part.with_suffix('.lock'), timeout=0): shutil.rmtree(part)
 
 # %% ../nbs/engine/data.ipynb #d5ca6969
 def _publish(dest, build):
@@ -118,7 +118,7 @@ def _from_fastai(name):
     with suppress(OSError): # no folder of fastai's, and none can be made
         path = fastai_path('data')/name
         if _complete(path, name): return path
-        if path.is_dir(): return f"in fastai's folder {_short(path, name)}"
+        if path.is_dir(): return f"fastai's copy is {_short(path, name)}"
     return "not in fastai's folder"
 
 # %% ../nbs/engine/data.ipynb #af586a8b
