@@ -35,7 +35,7 @@ def _limits(ims, lim=None, signed=False, room=1.):
     lim = lim or max(-lo, hi) or 1
     return (signed_scale(),-lim,lim) if lo < 0 or signed else (ink,0,room*lim)
 
-# %% ../nbs/engine/plotting.ipynb #11cd8d08
+# %% ../nbs/engine/plotting.ipynb #a070f765
 def show_pixels(
     im:torch.Tensor, # `[H,W]`; a part of a picture, some 30 by 30 at most to be readable
     row0:int=0, # number of the first row, when `im` was cut out of a larger picture
@@ -59,7 +59,7 @@ def show_pixels(
     ax.tick_params(length=0, labelsize=7, labeltop=True, labelbottom=False, colors='0.4')
     return ax
 
-# %% ../nbs/engine/plotting.ipynb #3c80be1b
+# %% ../nbs/engine/plotting.ipynb #d1e1e5d3
 def show_grids(
     grids, # `[h,w]` each, with few enough numbers to be read
     titles=None, # one for each grid
@@ -100,7 +100,7 @@ def show_maps(
     if shared: fig.colorbar(shown, ax=axs, shrink=.8)
     return axs[0]
 
-# %% ../nbs/engine/plotting.ipynb #d6895f54
+# %% ../nbs/engine/plotting.ipynb #973dc4ab
 def _framed(ax, m):
     "No ticks; and where there are few cells, a line around each, so that none is lost in the page."
     h,w = m.shape
@@ -124,10 +124,11 @@ def outline(
     (top,bottom),(left,right) = box
     for c,w in (('w',lw+2), (color,lw)):
         ax.add_patch(Rectangle((left-.5, top-.5), right-left, bottom-top, fill=False, ec=c, lw=w, clip_on=False, zorder=3))
-    if label: ax.annotate(label, ((left+right-1)/2, top-.5), (0,3), textcoords='offset points', ha='center', va='bottom', color=color, fontsize=8)
+    if label: ax.annotate(label, ((left+right-1)/2, top-.5), (0,3), textcoords='offset points', ha='center', va='bottom', color=color, fontsize=8,
+                          bbox=dict(fc='w', ec='none', pad=.6))
     return ax
 
-# %% ../nbs/engine/plotting.ipynb #6aeb0f05
+# %% ../nbs/engine/plotting.ipynb #79f2ce0a
 def hatch(
     ax, # matplotlib axes
     box:tuple, # `((top, bottom), (left, right))`, as in a slice
@@ -138,7 +139,7 @@ def hatch(
     ax.add_patch(Rectangle((left-.5, top-.5), right-left, bottom-top, fc='w', ec='.75', hatch='////', lw=.5, zorder=0))
     return ax
 
-# %% ../nbs/engine/plotting.ipynb #3f14f5fa
+# %% ../nbs/engine/plotting.ipynb #22016769
 def film(
     draw, # `draw(fig, k)` draws frame `k` on a matplotlib figure
     n:int, # number of frames
@@ -173,4 +174,8 @@ def _palette(frames):
     w,h = few[0].size
     wide = Image.new('RGB', (3*w, h))
     for k,f in enumerate(few): wide.paste(f, (k*w, 0))
-    return wide.quantize(64)
+    res = wide.quantize(64)
+    colors = res.getpalette()
+    light = max(range(0, len(colors), 3), key=lambda k: sum(colors[k:k+3]))
+    res.putpalette([*colors[:light], 255, 255, 255, *colors[light+3:]]) # the page is white, and not nearly
+    return res
