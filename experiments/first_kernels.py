@@ -1,4 +1,4 @@
-"""The first layer's kernels of networks that tell 3s from 7s, before and after training, from many seeds.
+"""The first layer's kernels of networks that tell 3s from 7s, before and after training, from many seeds; and what those networks score.
 
 Writes `convlab/static/first_kernels.csv`, one row for each kernel, which lesson `03_first_cnn` reads. Two minutes on one core: `python experiments/first_kernels.py`.
 """
