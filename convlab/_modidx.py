@@ -175,6 +175,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'convlab.plotting._framed': ('engine/plotting.html#_framed', 'convlab/plotting.py'),
                                   'convlab.plotting._limits': ('engine/plotting.html#_limits', 'convlab/plotting.py'),
                                   'convlab.plotting._palette': ('engine/plotting.html#_palette', 'convlab/plotting.py'),
+                                  'convlab.plotting._white': ('engine/plotting.html#_white', 'convlab/plotting.py'),
                                   'convlab.plotting.film': ('engine/plotting.html#film', 'convlab/plotting.py'),
                                   'convlab.plotting.hatch': ('engine/plotting.html#hatch', 'convlab/plotting.py'),
                                   'convlab.plotting.letter_color': ('engine/plotting.html#letter_color', 'convlab/plotting.py'),

@@ -35,7 +35,7 @@ def _limits(ims, lim=None, signed=False, room=1.):
     lim = lim or max(-lo, hi) or 1
     return (signed_scale(),-lim,lim) if lo < 0 or signed else (ink,0,room*lim)
 
-# %% ../nbs/engine/plotting.ipynb #11cd8d08
+# %% ../nbs/engine/plotting.ipynb #d1aacad2
 def show_pixels(
     im:torch.Tensor, # `[H,W]`; a part of a picture, some 30 by 30 at most to be readable
     row0:int=0, # number of the first row, when `im` was cut out of a larger picture
@@ -59,7 +59,7 @@ def show_pixels(
     ax.tick_params(length=0, labelsize=7, labeltop=True, labelbottom=False, colors='0.4')
     return ax
 
-# %% ../nbs/engine/plotting.ipynb #3c80be1b
+# %% ../nbs/engine/plotting.ipynb #75c68bcd
 def show_grids(
     grids, # `[h,w]` each, with few enough numbers to be read
     titles=None, # one for each grid
@@ -100,7 +100,7 @@ def show_maps(
     if shared: fig.colorbar(shown, ax=axs, shrink=.8)
     return axs[0]
 
-# %% ../nbs/engine/plotting.ipynb #d6895f54
+# %% ../nbs/engine/plotting.ipynb #ecb62092
 def _framed(ax, m):
     "No ticks; and where there are few cells, a line around each, so that none is lost in the page."
     h,w = m.shape
@@ -124,10 +124,11 @@ def outline(
     (top,bottom),(left,right) = box
     for c,w in (('w',lw+2), (color,lw)):
         ax.add_patch(Rectangle((left-.5, top-.5), right-left, bottom-top, fill=False, ec=c, lw=w, clip_on=False, zorder=3))
-    if label: ax.annotate(label, ((left+right-1)/2, top-.5), (0,3), textcoords='offset points', ha='center', va='bottom', color=color, fontsize=8)
+    if label: ax.annotate(label, ((left+right-1)/2, top-.5), (0,3), textcoords='offset points', ha='center', va='bottom', color=color, fontsize=8,
+                          bbox=dict(fc='w', ec='none', pad=.6))
     return ax
 
-# %% ../nbs/engine/plotting.ipynb #6aeb0f05
+# %% ../nbs/engine/plotting.ipynb #adf7c1e4
 def hatch(
     ax, # matplotlib axes
     box:tuple, # `((top, bottom), (left, right))`, as in a slice
@@ -138,7 +139,7 @@ def hatch(
     ax.add_patch(Rectangle((left-.5, top-.5), right-left, bottom-top, fc='w', ec='.75', hatch='////', lw=.5, zorder=0))
     return ax
 
-# %% ../nbs/engine/plotting.ipynb #3f14f5fa
+# %% ../nbs/engine/plotting.ipynb #2d2bac97
 def film(
     draw, # `draw(fig, k)` draws frame `k` on a matplotlib figure
     n:int, # number of frames
@@ -150,7 +151,7 @@ def film(
     Image = need('IPython', 'course').display.Image
     frames = [_frame(draw, k, figsize) for k in range(n)]
     palette = _palette(frames)
-    first,*rest = [f.quantize(palette=palette, dither=0) for f in frames]
+    first,*rest = [_white(f.quantize(palette=palette, dither=0)) for f in frames]
     buf = io.BytesIO()
     first.save(buf, format='png', save_all=True, append_images=rest, duration=ms, loop=0, optimize=True)
     return Image(data=buf.getvalue())
@@ -174,3 +175,11 @@ def _palette(frames):
     wide = Image.new('RGB', (3*w, h))
     for k,f in enumerate(few): wide.paste(f, (k*w, 0))
     return wide.quantize(64)
+
+def _white(frame):
+    "The page is white, and not nearly, as the mean of many light colours is."
+    colors = frame.getpalette()
+    for k in range(0, len(colors), 3):
+        if min(colors[k:k+3]) > 249: colors[k:k+3] = 255,255,255
+    frame.putpalette(colors)
+    return frame
