@@ -1,0 +1,206 @@
+"Sweeps that are interrupted, killed, shared between processes, or run on a cluster."
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import joblib
+import pandas as pd
+import pytest
+
+from convlab.experiments import _append, _read, paired, show_means, summarize, sweep
+
+slow = '''
+import sys, time
+from convlab.experiments import sweep
+def run(seed, x):
+    print('run', x, seed, file=sys.stderr, flush=True)
+    time.sleep(.15)
+    return dict(y=10*x+seed)
+sweep(run, dict(x=[1,2,3,4]), 3, sys.argv[1], progress=False)
+'''
+
+
+def start(path): return subprocess.Popen([sys.executable, '-c', slow, str(path)], stderr=subprocess.PIPE, text=True)
+
+
+def lines(path): return len(path.read_bytes().splitlines()) if path.exists() else 0
+
+
+def ran(process): return process.communicate(timeout=60)[1].count('run ')
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='signals are of POSIX')
+@pytest.mark.parametrize('sig', [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupt_loses_at_most_the_run_in_flight(tmp_path, sig):
+    path = tmp_path/'runs.jsonl'
+    first = start(path)
+    for _ in range(5): assert first.stderr.readline().startswith('run')  # the fifth is in flight
+    first.send_signal(sig)
+    first.communicate(timeout=60)
+    assert first.returncode != 0
+    kept = lines(path)
+    assert kept in (4, 5)
+    assert ran(start(path)) == 12-kept
+    found = sweep(lambda seed, x: 1/0, dict(x=[1, 2, 3, 4]), 3, path, progress=False)
+    assert found.y.tolist() == [10*x+s for x in (1, 2, 3, 4) for s in range(3)]
+    assert ran(start(path)) == 0 and lines(path) == 12
+
+
+def test_a_torn_line_costs_its_own_run_only(tmp_path):
+    path, runs = tmp_path/'runs.jsonl', []
+    def run(seed, x):
+        runs.append(seed)
+        return dict(y=x+seed)
+    sweep(run, dict(x=[1]), 3, path, progress=False)
+    text = path.read_bytes()
+    path.write_bytes(text[:-40])  # killed while it wrote the last line
+    again = sweep(run, dict(x=[1]), 4, path, progress=False)
+    assert runs == [0, 1, 2, 2, 3] and again.y.tolist() == [1, 2, 3, 4]
+    whole = [json.loads(o)['seed'] for o in path.read_text().splitlines() if o.endswith('}')]
+    assert whole == [0, 1, 2, 3]
+
+
+def test_other_lines_do_no_harm(tmp_path):
+    path = tmp_path/'runs.jsonl'
+    path.write_bytes(b'[1, 2]\n{}\n"text"\n\xff\xfe\n\n3\n')
+    assert sweep(lambda seed: dict(y=1), [{}], 2, path, progress=False).y.tolist() == [1, 1]
+
+
+def test_two_processes_share_a_file(tmp_path):
+    path = tmp_path/'runs.jsonl'
+    both = [start(path), start(path)]
+    total = sum(ran(p) for p in both)
+    records = [json.loads(o) for o in path.read_text().splitlines()]  # no torn line
+    assert len(records) == total and len(_read(path)) == 12
+    assert [p.returncode for p in both] == [0, 0]
+
+
+def test_two_processes_append_at_once(tmp_path):
+    code = '''
+import sys
+from pathlib import Path
+from convlab.experiments import _append
+for i in range(100): _append(Path(sys.argv[1]), [dict(settings={}, seed=int(sys.argv[2])+i, results=dict(text='x'*5000), error=None)])
+'''
+    path = tmp_path/'runs.jsonl'
+    both = [subprocess.Popen([sys.executable, '-c', code, str(path), str(1000*i)]) for i in range(2)]
+    assert [p.wait(60) for p in both] == [0, 0]
+    assert sorted(json.loads(o)['seed'] for o in path.read_text().splitlines()) == [*range(100), *range(1000, 1100)]
+
+
+def test_a_run_that_raises_is_reported_and_tried_again(tmp_path):
+    path, broken = tmp_path/'runs.jsonl', True
+    def run(seed, x):
+        if broken and x == 2: raise ValueError('no such x')
+        return dict(y=x)
+    first = sweep(run, dict(x=[1, 2]), 2, path, progress=False)
+    assert first.error.tolist()[2:] == ['ValueError: no such x']*2 and first.error.isna().tolist()[:2] == [True, True]
+    assert first.y.isna().tolist() == [False, False, True, True] and first.seconds.notna().all()
+    broken = False
+    second = sweep(run, dict(x=[1, 2]), 2, path, progress=False)
+    assert second.y.tolist() == [1, 1, 2, 2] and second.error.isna().all()
+
+
+def test_results_that_cannot_be_kept_are_errors():
+    def errors(run): return sweep(run, dict(x=[1]), 1, progress=False).error[0]
+    assert errors(lambda seed, x: 3).startswith('TypeError: the result must be a dict')
+    assert errors(lambda seed, x: dict(y=[1])).startswith('TypeError: y must be a number')
+    assert errors(lambda seed, x: dict(x=1)).startswith("ValueError: results must not be named as settings; got ['x']")
+
+
+def test_seeds_together(tmp_path):
+    path, asked = tmp_path/'runs.jsonl', []
+    def run(seeds, x):
+        asked.append((x, seeds))
+        return [dict(y=x+s) for s in seeds]
+    sweep(run, dict(x=[10]), [0, 2], path, together=True, progress=False)
+    runs = sweep(run, dict(x=[10, 20]), 4, path, together=True, progress=False)
+    assert asked == [(10, [0, 2]), (10, [1, 3]), (20, [0, 1, 2, 3])]
+    assert runs.y.tolist() == [10, 11, 12, 13, 20, 21, 22, 23]
+    short = sweep(lambda seeds, x: [], dict(x=[1]), 2, together=True, progress=False)
+    assert short.error.str.contains('a dict for each of 2 seeds; got 0').all()
+
+
+def test_settings_keep_their_kind_on_disk(tmp_path):
+    def run(seed, **settings): return dict(kinds=' '.join(type(v).__name__ for v in settings.values()))
+    grid, path = [dict(a=1, b=1., c=True, d='1', e=None)], tmp_path/'runs.jsonl'
+    first = sweep(run, grid, 1, path, progress=False)
+    assert first.kinds[0] == 'int float bool str NoneType'
+    pd.testing.assert_frame_equal(first, sweep(run, grid, 1, path, progress=False))
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_what_cannot_be_swept():
+    with pytest.raises(ValueError, match='seeds must be a whole number of at least 1; got 0'): sweep(dict, {}, 0)
+    with pytest.raises(TypeError, match='seeds must be a whole number'): sweep(dict, {}, [.5])
+    with pytest.raises(TypeError, match='grid must be a dict of lists, or a list of dicts'): sweep(dict, [3], 1)
+
+
+def test_a_cluster_with_nothing_changed_but_the_context_manager():
+    distributed = pytest.importorskip('distributed')
+    def run(seed, x):
+        import os
+        return dict(y=x/seed, pid=os.getpid())
+    def study(): return sweep(run, dict(x=[1, 2, 3, 4]), 3, progress=False)
+    here = study()
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, distributed.Client(cluster):
+        with joblib.parallel_config(backend='dask'): there = study()
+    known = ['x', 'seed', 'y', 'error', 'versions', 'machine']
+    pd.testing.assert_frame_equal(here[known], there[known])
+    assert here.error.notna().sum() == 4 and set(here.pid.dropna()) == {os.getpid()}
+    assert os.getpid() not in set(there.pid.dropna())
+
+
+def test_bar_shows_and_goes(capfd):
+    sweep(lambda seed: time.sleep(.01) or dict(y=1), [{}], 3)
+    assert '3/3' in capfd.readouterr().out
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    import numpy as np
+    gen = np.random.default_rng(0)
+    runs = pd.DataFrame(dict(study=np.repeat(range(2000), 6), value=gen.normal(3, 2, 12_000)))
+    for method, least, most in (('t', .94, .96), ('bootstrap', .80, .95)):  # six runs are few for the bootstrap
+        table = summarize(runs, 'study', 'value', method=method)
+        assert (table.n == 6).all()
+        assert least < ((table.low <= 3) & (table.high >= 3)).mean() < most, method
+
+
+@pytest.mark.parametrize('k', range(11))
+def test_shares_have_wilsons_interval(k):
+    from scipy.stats import binomtest
+    table = summarize(pd.DataFrame(dict(ok=[True]*k + [False]*(10-k))), [], 'ok', level=.9)
+    assert table.iloc[0].tolist() == pytest.approx([10, k/10, *binomtest(k, 10).proportion_ci(.9, 'wilson')], abs=1e-12)
+
+
+def test_wilson_at_the_ends():
+    runs = pd.DataFrame(dict(kind=['a']*10+['b']*10, ok=[True]*10+[False]*10))
+    table = summarize(runs, 'kind', 'ok').set_index('kind')
+    assert table.loc['a', 'high'] == 1 and table.loc['b', 'low'] == 0
+    assert table.loc['a', 'low'] == pytest.approx(.7225, abs=1e-4) and table.loc['b', 'high'] == pytest.approx(.2775, abs=1e-4)
+
+
+def test_one_run_has_no_interval():
+    table = summarize(pd.DataFrame(dict(y=[1.])), [], 'y')
+    assert table.n[0] == 1 and table['mean'][0] == 1 and table[['low', 'high']].isna().all(axis=None)
+
+
+def test_pairs_need_both_runs():
+    runs = pd.DataFrame(dict(norm=['a', 'a', 'a', 'b', 'b'], seed=[0, 1, 2, 0, 1], y=[1., 2., 9., 0., 1.5]))
+    table = paired(runs, 'y', 'norm', 'a', 'b')
+    assert table.n[0] == 2 and table.difference[0] == pytest.approx(.75)
+
+
+@pytest.mark.parametrize('x,ticks', [('lr', None), ('norm', ['none', 'batch'])])
+def test_means_are_drawn_where_they_are(x, ticks):
+    import matplotlib.pyplot as plt
+    table = pd.DataFrame(dict(lr=[.1, .2], norm=['none', 'batch'], mean=[1., 2.], low=[.5, 1.5], high=[2., 3.]))
+    ax = show_means(table, x)
+    data, _, (bars,) = ax.containers[0]
+    assert data.get_ydata().tolist() == [1, 2]
+    assert [s[:, 1].tolist() for s in bars.get_segments()] == [[.5, 2], [1.5, 3]]
+    if ticks: assert [t.get_text() for t in ax.get_xticklabels()] == ticks
+    plt.close(ax.figure)
