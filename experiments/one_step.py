@@ -5,7 +5,7 @@ It takes one core two minutes: `python experiments/one_step.py` writes `convlab/
 from common import digits, evaluate, kaiming, study, torch, train
 from convlab.models import simple_cnn
 
-rates = [.001, .003, .01, .03, .1, .3, 1.]
+rates = [.001, .003, .01, .03, .06, .1, .3, 1.]
 
 
 def run(seed, start, bs, lr):

@@ -1,7 +1,8 @@
 """Which part of 1cycle helps: its start, its top, its end, or the momentum that goes the other way?
 
 The ten-digit network, Adam, 117 steps of 512 digits or 937 of 64 (60,000 digits either way, drawn from 50,000), 1cycle with one part
-left out in turn, and a constant rate, each at several rates. One row a run: accuracy on 10,000 validation digits (choose by it) and on the test set (report it).
+left out in turn, and a constant rate, each at several
+rates.  One row a run: accuracy on 10,000 validation digits (choose by it) and on the test set (report it).
 It takes one core about half an hour: `python experiments/schedule.py` writes `convlab/static/schedule.csv`."""
 from common import digits, evaluate, study, torch, train
 from convlab.models import simple_cnn
@@ -22,5 +23,5 @@ def run(seed, bs, steps, lr, schedule):
 
 
 if __name__ == '__main__':
-    runs = study(__file__, run, (grid(512, [.01, .03, .06, .1]), 10), (grid(64, [.01, .06]), 5))
+    runs = study(__file__, run, (grid(512, [.03, .06]), 10), (grid(512, [.01, .1]), 5), (grid(64, [.01, .06]), 5))
     print(runs.groupby(['bs', 'lr', 'schedule'])[['valid', 'test', 'collapsed']].mean().round(4).to_string())
