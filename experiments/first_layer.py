@@ -37,6 +37,6 @@ def run(seed, net, digits_are, lr):
 
 
 if __name__ == '__main__':
-    grid = dict(net=list(nets), digits_are=['plain', 'shuffled', 'moved'], lr=[.003, .01, .03])
+    grid = dict(net=list(nets), digits_are=['plain', 'shuffled', 'moved'], lr=[.003, .01])
     runs = study(__file__, run, (grid, 5))
     print(runs.groupby(['net', 'digits_are', 'lr'], sort=False).mean().round(4).to_string())

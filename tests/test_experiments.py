@@ -9,6 +9,7 @@ import time
 import joblib
 import pandas as pd
 import pytest
+from conftest import root
 
 from convlab.experiments import _append, _read, paired, show_means, summarize, sweep
 
@@ -204,3 +205,79 @@ def test_means_are_drawn_where_they_are(x, ticks):
     assert [s[:, 1].tolist() for s in bars.get_segments()] == [[.5, 2], [1.5, 3]]
     if ticks: assert [t.get_text() for t in ax.get_xticklabels()] == ticks
     plt.close(ax.figure)
+
+
+# The studies
+
+@pytest.fixture(scope='module')
+def common():
+    sys.path.insert(0, str(root/'experiments'))
+    import common
+    return common
+
+
+studies = 'one_step schedule batch_size generalization steady_inputs first_layer'.split()
+
+
+@pytest.mark.parametrize('name', studies)
+def test_a_study_is_whole(name):
+    "All settings have all their seeds, nothing failed, and the README gives the answer."
+    runs = pd.read_csv(root/'convlab'/'static'/f'{name}.csv')
+    results = 'before after_1 train_loss train valid weights'.split()
+    settings = list(runs.columns[:runs.columns.get_loc('seed')])
+    assert not set(settings) & set(results) and 'error' not in runs
+    assert not runs.duplicated([*settings, 'seed']).any() and runs.notna().all(axis=None)
+    for _, seeds in runs.groupby(settings).seed: assert sorted(seeds) == list(range(len(seeds))) and len(seeds) >= 5
+    assert f'`{name}.py`' in (root/'experiments'/'README.md').read_text()
+
+
+def test_the_schedule_is_fastais(common):
+    import torch
+    from convlab.training import one_cycle_schedule
+    lrs, moms = one_cycle_schedule(117, .06)
+    ours = torch.tensor([common.schedule(i/117, .06, '1cycle') for i in range(117)], dtype=torch.float64)
+    torch.testing.assert_close(ours, torch.stack([lrs, moms], 1), rtol=1e-6, atol=1e-12)
+    for kind, rate, mom in (('no momentum cycle', True, False), ('constant', False, False)):
+        other = torch.tensor([common.schedule(i/117, .06, kind) for i in range(117)], dtype=torch.float64)
+        assert bool(torch.equal(other[:, 0], ours[:, 0])) == rate and (other[:, 1] == .9).all() != mom
+    late, early = ([common.schedule(i/117, .06, kind)[0] for i in range(117)] for kind in ('no warm-up', 'no decay'))
+    assert late[:30] == [.06]*30 and late[30:] == pytest.approx(lrs[30:].tolist())
+    assert early[30:] == [.06]*87 and early[:30] == pytest.approx(lrs[:30].tolist())
+
+
+def test_the_optimizer_is_fastais(common):
+    import torch
+    from fastai.optimizer import Adam
+    from torch.nn import functional as F
+    from convlab.models import simple_cnn
+    torch.manual_seed(0)
+    x, y = torch.randn(64, 1, 28, 28), torch.randint(0, 10, (64,))
+    nets = simple_cnn(), simple_cnn()
+    nets[1].load_state_dict(nets[0].state_dict())
+    ours, theirs = common.adam(nets[0]), Adam(nets[1].parameters(), lr=.01)
+    for p in nets[1].parameters():
+        if p.ndim < 2: theirs.state[p]['do_wd'] = False
+    for g in ours.param_groups: g['lr'].fill_(.01)
+    for _ in range(5):
+        for net, opt in zip(nets, (ours, theirs)):
+            opt.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            opt.step()
+    for a, b in zip(*(net.parameters() for net in nets)): torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_batches_are_shuffled_anew(common):
+    import torch
+    x = torch.arange(10)
+    drawn = [b.tolist() for b, _ in common.batches(x, x, 4, 5, seed=0)]
+    assert [len(b) for b in drawn] == [4]*5 and len(set(drawn[0]+drawn[1])) == len(set(drawn[2]+drawn[3])) == 8
+    assert drawn == [b.tolist() for b, _ in common.batches(x, x, 4, 5, seed=0)] != [b.tolist() for b, _ in common.batches(x, x, 4, 5, seed=1)]
+
+
+def test_parts_do_not_overlap(common, full_data):
+    parts = common.digits()
+    assert [len(parts[k][0]) for k in ('train', 'valid', 'test')] == [50_000, 10_000, 10_000]
+    import torch
+    assert torch.bincount(torch.cat([parts['train'][1], parts['valid'][1]])).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    both = torch.cat([parts['train'][0], parts['valid'][0]])
+    assert abs(both.mean()) < 1e-3 and abs(both.std()-1) < 1e-3
