@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['sweep', 'summarize', 'paired', 'show_means']
 
-# %% ../nbs/engine/experiments.ipynb #b097933a
+# %% ../nbs/engine/experiments.ipynb #150f3263
 import json
 import math
 import os
@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import Path
 from .checks import kind, need, number, one_of, whole
 
-# %% ../nbs/engine/experiments.ipynb #d4e8bbcb
+# %% ../nbs/engine/experiments.ipynb #d345724c
 def _plain(name, value):
     "`value` as Python's own number, text, boolean or None."
     if hasattr(value, 'item') and getattr(value, 'shape', None) == (): value = value.item()
@@ -30,7 +30,7 @@ def _settings(grid):
         raise ValueError(f"grid must leave these names to sweep; got {sorted(taken)}")
     return grid
 
-# %% ../nbs/engine/experiments.ipynb #973ed0c1
+# %% ../nbs/engine/experiments.ipynb #fec15425
 def _where():
     versions = ', '.join(f'{o} {version(o)}' for o in ('torch','numpy'))
     return dict(versions=f'python {platform.python_version()}, {versions}',
@@ -48,7 +48,7 @@ def _attempt(run, settings, seeds, together):
     took = round((time.perf_counter()-start)/len(seeds), 3)
     return [dict(settings=settings, seed=s, results=r, seconds=took, error=error, **_where()) for s,r in zip(seeds, found)]
 
-# %% ../nbs/engine/experiments.ipynb #5a334cfc
+# %% ../nbs/engine/experiments.ipynb #db048141
 def _key(record): return json.dumps([record['settings'], record['seed']], sort_keys=True)
 
 def _read(path):
@@ -69,7 +69,7 @@ def _append(path, records):
         f.write(b''.join(json.dumps(r).encode() + b'\n' for r in records))
         f.flush(), os.fsync(f.fileno())
 
-# %% ../nbs/engine/experiments.ipynb #b226ef63
+# %% ../nbs/engine/experiments.ipynb #ce43b309
 def _jobs(found, settings, seeds, together):
     "What is not found yet: pairs of settings and seeds. One seed a job, seeds outermost; or all seeds of a setting together."
     todo = [(s, [n for n in seeds if _key(dict(settings=s, seed=n)) not in found]) for s in settings]
@@ -81,7 +81,7 @@ def _tidy(found, settings, seeds):
     last = 'seconds error versions machine'.split()
     return pd.DataFrame([{**r['settings'], 'seed': r['seed'], **r['results'], **{k: r[k] for k in last}} for r in rows])
 
-# %% ../nbs/engine/experiments.ipynb #22c6bdb2
+# %% ../nbs/engine/experiments.ipynb #38387595
 def sweep(
     run, # function of `seed` and the settings by name that returns a dict of results; it seeds what is random itself
     grid, # dict of lists: all combinations; or a list of dicts: these. Numbers, text, booleans, None
@@ -103,7 +103,7 @@ def sweep(
         found.update((_key(r), r) for r in records)
     return _tidy(found, settings, seeds)
 
-# %% ../nbs/engine/experiments.ipynb #884ee5a8
+# %% ../nbs/engine/experiments.ipynb #d4d292b0
 def _interval(values, level, method):
     "Mean and the ends of its interval."
     import numpy as np
@@ -120,7 +120,7 @@ def _interval(values, level, method):
     half = stats.t.ppf((1+level)/2, n-1)*values.std(ddof=1)/math.sqrt(n)
     return mean,mean-half,mean+half
 
-# %% ../nbs/engine/experiments.ipynb #5a2a0ad2
+# %% ../nbs/engine/experiments.ipynb #2df7e0d5
 def summarize(
     runs, # DataFrame, one row a run, as `sweep` returns it
     by, # name, or list of names, of the columns that make a group; [] for all in one
@@ -137,7 +137,7 @@ def summarize(
     rows = [(*k, len(g), *_interval(g[value].to_numpy(float), level, method)) for k,g in groups]
     return pd.DataFrame(rows, columns=[*by,'n','mean','low','high'])
 
-# %% ../nbs/engine/experiments.ipynb #3e7a7858
+# %% ../nbs/engine/experiments.ipynb #b9cd769e
 def paired(
     runs, # DataFrame, one row a run
     value:str, # column to compare
@@ -156,7 +156,7 @@ def paired(
     diff = (wide[first]-wide[second]).rename('difference').reset_index()
     return summarize(diff, by, 'difference', level, method).rename(columns=dict(mean='difference'))
 
-# %% ../nbs/engine/experiments.ipynb #b73c7c6f
+# %% ../nbs/engine/experiments.ipynb #38fff0bb
 def _bars(ax, at, g, y, i, **kwargs):
     "Draw the `i`-th group of rows with error bars."
     from convlab.plotting import accent, negative, positive
@@ -164,7 +164,7 @@ def _bars(ax, at, g, y, i, **kwargs):
     look = dict(color=colors[i%6], marker=markers[i%6], ls=lines[i%6], ms=4, lw=1.2, capsize=3)
     ax.errorbar(at, g[y], [g[y]-g['low'], g['high']-g[y]], **{**look, **kwargs})
 
-# %% ../nbs/engine/experiments.ipynb #d3ab012e
+# %% ../nbs/engine/experiments.ipynb #abe97294
 def show_means(
     table, # what `summarize` or `paired` returned
     x:str, # column for the x axis: numbers, or names
