@@ -18,6 +18,7 @@ from .convolutions import *
 from .models import *
 from .arithmetic import *
 from .receptive import *
+from .workbook import *
 from .color import *
 from .stats import *
 from .training import *
