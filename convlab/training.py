@@ -43,7 +43,7 @@ def _check_fit(model, dls, epochs, lr, seed):
     if not len(dls.train): raise ValueError(f"dls.train must have a batch at least; got none in {len(dls.train_ds)} items")
     return whole('epochs', epochs, 1), number('lr', lr, above=0), whole('seed', seed, none=True)
 
-# %% ../nbs/08_training.ipynb #1c344186
+# %% ../nbs/08_training.ipynb #179b5773
 @contextmanager
 def _stoppable(learn, keep):
     "If `keep`, let Ctrl-C only end the training of `learn`; its callbacks tidy up as after any fit that was cancelled."
