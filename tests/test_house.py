@@ -151,6 +151,7 @@ def test_notebook_is_fit_to_read(path):
     assert complaints(nbformat.from_dict(nb)) == []
     drawn = [s for c, s in zip(nb['cells'], src) if any('image/png' in o.get('data', {}) for o in c.get('outputs', []))]
     assert [s for s in drawn if 'fig-alt' not in s] == []
+    assert [s for s in code if 'fig-alt' in s and s not in drawn] == [], 'not saved with its picture: run `make notebooks`'
     for target in re.findall(r'\]\(([\w./]+\.ipynb)\)', '\n'.join(src)): assert (path.parent/target).exists(), target
     if path.stem[:2].isdigit():
         assert f'/nbs/{path.name})' in src[0], 'the badge leads to another notebook'
