@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from convlab import compat  # makes torchvision importable  # noqa: F401
-from convlab.arithmetic import arithmetic, node_field, totals, trace_model, untouched
+from convlab.arithmetic import arithmetic, totals
+from convlab.reach import node_field
+from convlab.tracing import trace_model, untouched
 
 from torchvision import models
 import torchinfo
@@ -233,11 +235,11 @@ def test_nothing_is_kept():
 
 @pytest.mark.parametrize('model,size,error,text', [
     ('resnet', (3, 8, 8), TypeError, 'model must be an nn.Module; got str'),
-    (nn.Conv2d(1, 1, 3), 28, TypeError, r'input_size must be a tuple of ints .* got 28'),
-    (nn.Conv2d(1, 1, 3), (), TypeError, 'input_size must be a tuple'),
+    (nn.Conv2d(1, 1, 3), 28, TypeError, r'input_size must be a tuple of whole numbers of at least 1; got 28'),
+    (nn.Conv2d(1, 1, 3), (), ValueError, 'input_size must be a tuple'),
     (nn.Conv2d(1, 1, 3), (1, 2.5, 3), TypeError, 'input_size must be a tuple'),
     (nn.Conv2d(1, 1, 3), (1, True, 3), TypeError, 'input_size must be a tuple'),
-    (nn.Conv2d(1, 1, 3), (1, 0, 5), ValueError, r'input_size must be positive; got \(1, 0, 5\)'),
+    (nn.Conv2d(1, 1, 3), (1, 0, 5), ValueError, r'input_size must be a tuple of whole .* got \(1, 0, 5\)'),
     (nn.Conv2d(3, 1, 3), (1, 8, 8), ValueError, r'Conv2d fails on input_size=\(1, 8, 8\).*expected input.* to have 3 channels'),
     (nn.Conv2d(1, 1, 3), (1, 2, 2), ValueError, r'fails on input_size=\(1, 2, 2\).*Kernel size'),
     (nn.Linear(10, 2), (9,), ValueError, r'Linear fails on input_size=\(9,\)'),
@@ -245,6 +247,26 @@ def test_nothing_is_kept():
 ])
 def test_bad_input(model, size, error, text):
     with pytest.raises(error, match=text): arithmetic(model, size)
+
+
+def test_module_and_function_are_one():
+    "Whatever `from convlab import arithmetic` gives, it can be called."
+    import convlab
+    import convlab.arithmetic as module
+    assert convlab.arithmetic is module and callable(module)
+    net = nn.Conv2d(1, 2, 3)
+    for f in (convlab.arithmetic, module, module.arithmetic, arithmetic): assert f(net, (1, 5, 5)).params.tolist() == [20]
+    from convlab import arithmetic as either
+    assert either(net, input_size=(1, 5, 5)).params.tolist() == [20]
+
+
+def test_the_machinery_is_private():
+    "A star import brings what a lesson uses, and nothing of the engine rooms."
+    from convlab import probing, reach, receptive, rules, tracing
+    import convlab.arithmetic as lesson
+    for module in (probing, reach, rules, tracing): assert module.__all__ == [], module.__name__
+    private = {'Node', 'Point', 'Mix', 'Move', 'Window', 'Tracer', 'untouched', 'node_field', 'trace_model', 'image_box'}
+    assert not private & set(lesson.__all__ + receptive.__all__)
 
 
 def test_fields_of_a_flattened_map():
@@ -263,5 +285,5 @@ def test_fields_of_a_flattened_map():
 def test_no_fastai_is_imported():
     import subprocess
     import sys
-    code = "import sys, convlab.arithmetic; print([m for m in ('fastai','pandas','matplotlib','torchvision') if m in sys.modules])"
+    code = "import sys, convlab.arithmetic, convlab.receptive; print([m for m in ('fastai','pandas','matplotlib','torchvision') if m in sys.modules])"
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip() == '[]'

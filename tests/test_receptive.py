@@ -281,9 +281,9 @@ NET = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 3
 @pytest.mark.parametrize('f', [trace_precedents, gradient_probe])
 @pytest.mark.parametrize('args,error,text', [
     (((1, 8, 8), 'conv', 1, 1), KeyError, "layer 'conv' is not in the model"),
-    (((1, 8, 8), '0', 6, 1), ValueError, 'row must be from 0 to 5; got 6'),
-    (((1, 8, 8), '0', 1, -1), ValueError, 'col must be from 0 to 5; got -1'),
-    (((1, 8, 8), '0', 1.5, 1), TypeError, 'row must be an int; got 1.5'),
+    (((1, 8, 8), '0', 6, 1), ValueError, 'row must be a whole number from 0 to 5; got 6'),
+    (((1, 8, 8), '0', 1, -1), ValueError, 'col must be a whole number from 0 to 5; got -1'),
+    (((1, 8, 8), '0', 1.5, 1), TypeError, 'row must be a whole number from 0 to 5; got 1.5'),
     (((1, 8, 8), '0', 1), ValueError, 'row and col must be given'),
     (((1, 8, 8), '2', 1, 1), ValueError, 'row and col must be left out'),
     ((8, '0', 1, 1), TypeError, 'input_size must be a tuple'),
