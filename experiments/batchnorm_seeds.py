@@ -2,7 +2,7 @@
 
 writes `convlab/static/batchnorm_seeds.csv`, one row a run, which notebook `09_batchnorm` reads. The calls are the
 chapter's own: fastai's `Learner` and `fit_one_cycle`, batch size 512. Runs that the table has are not repeated, so this
-can be stopped at any time. It takes about half an hour of one core: `python bench/batchnorm_seeds.py`.
+can be stopped at any time. It takes about half an hour of one core: `python experiments/batchnorm_seeds.py`.
 """
 import csv
 

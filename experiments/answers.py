@@ -1,0 +1,88 @@
+"""What the tables in `convlab/static` say, with 95 % intervals: `python experiments/answers.py [NAME ...]`. README.md quotes these numbers."""
+import sys
+
+from common import here, pd
+
+from convlab.experiments import paired, summarize
+
+pd.set_option('display.width', 200, 'display.max_rows', 500)
+
+
+def read(name): return pd.read_csv(here.parent/'convlab'/'static'/f'{name}.csv')
+
+
+def show(title, table, digits=4): print(f'\n{title}\n{table.round(digits).to_string(index=False)}')
+
+
+def yes(values): return [bool(o) for o in values]
+
+
+def chosen(runs, by, over):  # the rows of the value of `over` that has the best mean validation accuracy in each group
+    means = runs.groupby([*by, over], sort=False).valid.mean().reset_index()
+    best = means.loc[means.groupby(by, sort=False).valid.idxmax(), [*by, over]]
+    return runs.merge(best)
+
+
+def one_step():
+    runs = read('one_step')
+    runs = runs.assign(worse=yes(runs.after_1 > runs.before), learned=yes(runs.after_10 < .8*runs.before))
+    table = summarize(runs, ['start', 'bs', 'lr'], 'worse').rename(columns=dict(mean='share of runs worse after one step'))
+    medians = runs.groupby(['start', 'bs', 'lr'], sort=False)[['before', 'after_1', 'after_10']].median().reset_index()
+    show('share of runs whose loss is higher after one step; medians of the loss; share a fifth lower after ten',
+         table.merge(medians).merge(runs.groupby(['start', 'bs', 'lr'], sort=False).learned.mean().reset_index()), 3)
+
+
+def schedule():
+    runs = read('schedule').astype(dict(collapsed=bool))
+    cell = ['bs', 'lr', 'schedule']
+    show('test accuracy', summarize(runs, cell, 'test'))
+    show('of the runs that did not collapse', summarize(runs[~runs.collapsed], cell, 'test'))
+    show('share collapsed', summarize(runs, cell, 'collapsed'), 2)
+    for other in ('no warm-up', 'no decay', 'no momentum cycle', 'constant'):
+        show(f'1cycle minus {other}, test accuracy', paired(runs, 'test', 'schedule', '1cycle', other, ['bs', 'lr']))
+    show('each schedule at its best rate', summarize(chosen(runs, ['bs', 'schedule'], 'lr'), cell, 'test'))
+
+
+def batch_size():
+    runs = read('batch_size').astype(dict(collapsed=bool))
+    cell = ['steps', 'bs', 'schedule']
+    show('at the rate chosen on the validation digits: test accuracy', summarize(chosen(runs, cell, 'lr'), [*cell, 'lr'], 'test'))
+    show('all: test accuracy', summarize(runs, [*cell, 'lr'], 'test'))
+    show('share collapsed', summarize(runs, [*cell, 'lr'], 'collapsed'), 2)
+
+
+def generalization():
+    runs = read('generalization')
+    runs = runs.assign(gap=runs.valid_loss-runs.train_loss, gap_accuracy=runs.train-runs.valid)
+    for value in ('train_loss', 'valid_loss', 'gap', 'train', 'valid', 'test', 'gap_accuracy'):
+        show(value, summarize(runs, ['epochs', 'norm'], value))
+        show(f'{value}: batch norm minus none', paired(runs, value, 'norm', 'batch norm', 'none', 'epochs'))
+
+
+def steady_inputs():
+    runs = read('steady_inputs')
+    for value in ('moved', 'moved_relative', 'train_loss_40', 'train_loss', 'valid'): show(value, summarize(runs, ['lr', 'norm'], value))
+    for other in ('none', 'batch norm'):
+        show(f'loss at the end: noise minus {other}', paired(runs, 'train_loss', 'norm', 'batch norm, then noise', other, 'lr'))
+    show('loss at the end: batch norm minus none', paired(runs, 'train_loss', 'norm', 'batch norm', 'none', 'lr'))
+
+
+def first_layer():
+    runs = chosen(read('first_layer'), ['net', 'digits_are'], 'lr')
+    for value in ('train', 'test', 'test_moved'): show(value, summarize(runs, ['digits_are', 'net', 'lr'], value))
+    show('test: convolutional minus fully connected', paired(runs, 'test', 'net', 'convolutional', 'fully connected', 'digits_are'))
+    show('trained on plain digits, tested on moved ones: convolutional minus fully connected', paired(runs[runs.digits_are == 'plain'], 'test_moved', 'net', 'convolutional', 'fully connected', 'digits_are'))
+    for net in runs.net.unique():
+        show(f'{net}, test: plain minus shuffled', paired(runs[runs.net == net], 'test', 'digits_are', 'plain', 'shuffled'))
+
+
+def collapse_steps():
+    runs = read('collapse_steps')
+    columns = ['schedule', 'seed', 'step', 'loss', 'after', 'std_2', 'std_4', 'below_2', 'below_4', 'pass_2', 'pass_4', 'valid']
+    show('some steps', runs.loc[runs.step.isin([-1, 0, 1, 2, 5, 10, 40, 116]), columns], 3)
+
+
+if __name__ == '__main__':
+    for name in sys.argv[1:] or ['one_step', 'schedule', 'batch_size', 'generalization', 'steady_inputs', 'first_layer', 'collapse_steps']:
+        print(f'\n# {name}')
+        globals()[name]()

@@ -1,0 +1,40 @@
+"""What happens, batch by batch, in a network that collapses?
+
+The ten-digit network at 512 digits a batch and a rate of .06, constant or 1cycle, four seeds; one row a step, the first (-1) for the start.
+`loss` is that of the batch before the step, `after` that of the same batch after it (larger: the step overshot). Then, for each layer with a
+ReLU (1 to 4), on that batch and after the step:
+`std` the standard deviation of what goes into the ReLU (growth), `below` the share of it that is not above zero, `pass` the share of units
+(one channel at one place) that are above zero for at least one digit of the batch: the others pass no gradient.
+It takes one core two minutes: `python experiments/collapse_steps.py` writes `convlab/static/collapse_steps.csv`."""
+from common import F, batches, digits, evaluate, here, pd, torch, train
+from convlab.models import simple_cnn
+
+
+@torch.no_grad()
+def look(net, x) -> dict:
+    row = {}
+    for i, block in enumerate(net[:4], 1):
+        x = block[0](x)
+        row |= {f'std_{i}': x.std().item(), f'below_{i}': (x <= 0).float().mean().item(), f'pass_{i}': (x > 0).any(0).float().mean().item()}
+        x = block[1](x)
+    return row
+
+
+def trace(seed, schedule, bs=512, lr=.06, steps=117):
+    (x, y), rows = digits()['train'], []
+    torch.manual_seed(seed)
+    net, same = simple_cnn(), batches(x, y, bs, steps, seed)
+    rows.append(dict(schedule=schedule, seed=seed, step=-1, **look(net, x[:bs])))
+    def after(i, net, loss):
+        xb, yb = next(same)
+        with torch.no_grad(): again = F.cross_entropy(net(xb), yb)
+        rows.append(dict(schedule=schedule, seed=seed, step=i, loss=loss.item(), after=again.item(), **look(net, xb)))
+    train(net, x, y, bs, steps, lr, seed, schedule, after)
+    valid = evaluate(net, *digits()['valid'])[1]
+    return [dict(r, valid=valid) for r in rows]
+
+
+if __name__ == '__main__':
+    runs = pd.DataFrame([r for schedule in ('constant', '1cycle') for seed in range(4) for r in trace(seed, schedule)])
+    runs.to_csv(here.parent/'convlab'/'static'/'collapse_steps.csv', index=False, float_format='%.3g', lineterminator='\n')
+    print(runs[runs.step.isin([0, 5, 10, 20, 40, 80, 116])].round(3).to_string())

@@ -1,0 +1,283 @@
+"Sweeps that are interrupted, killed, shared between processes, or run on a cluster."
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import joblib
+import pandas as pd
+import pytest
+from conftest import root
+
+from convlab.experiments import _append, _read, paired, show_means, summarize, sweep
+
+slow = '''
+import sys, time
+from convlab.experiments import sweep
+def run(seed, x):
+    print('run', x, seed, file=sys.stderr, flush=True)
+    time.sleep(.15)
+    return dict(y=10*x+seed)
+sweep(run, dict(x=[1,2,3,4]), 3, sys.argv[1], progress=False)
+'''
+
+
+def start(path): return subprocess.Popen([sys.executable, '-c', slow, str(path)], stderr=subprocess.PIPE, text=True)
+
+
+def lines(path): return len(path.read_bytes().splitlines()) if path.exists() else 0
+
+
+def ran(process): return process.communicate(timeout=60)[1].count('run ')
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='signals are of POSIX')
+@pytest.mark.parametrize('sig', [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupt_loses_at_most_the_run_in_flight(tmp_path, sig):
+    path = tmp_path/'runs.jsonl'
+    first = start(path)
+    for _ in range(5): assert first.stderr.readline().startswith('run')  # the fifth is in flight
+    first.send_signal(sig)
+    first.communicate(timeout=60)
+    assert first.returncode != 0
+    kept = lines(path)
+    assert kept in (4, 5)
+    assert ran(start(path)) == 12-kept
+    found = sweep(lambda seed, x: 1/0, dict(x=[1, 2, 3, 4]), 3, path, progress=False)
+    assert found.y.tolist() == [10*x+s for x in (1, 2, 3, 4) for s in range(3)]
+    assert ran(start(path)) == 0 and lines(path) == 12
+
+
+def test_a_torn_line_costs_its_own_run_only(tmp_path):
+    path, runs = tmp_path/'runs.jsonl', []
+    def run(seed, x):
+        runs.append(seed)
+        return dict(y=x+seed)
+    sweep(run, dict(x=[1]), 3, path, progress=False)
+    text = path.read_bytes()
+    path.write_bytes(text[:-40])  # killed while it wrote the last line
+    again = sweep(run, dict(x=[1]), 4, path, progress=False)
+    assert runs == [0, 1, 2, 2, 3] and again.y.tolist() == [1, 2, 3, 4]
+    whole = [json.loads(o)['seed'] for o in path.read_text().splitlines() if o.endswith('}')]
+    assert whole == [0, 1, 2, 3]
+
+
+def test_other_lines_do_no_harm(tmp_path):
+    path = tmp_path/'runs.jsonl'
+    path.write_bytes(b'[1, 2]\n{}\n"text"\n\xff\xfe\n\n3\n')
+    assert sweep(lambda seed: dict(y=1), [{}], 2, path, progress=False).y.tolist() == [1, 1]
+
+
+def test_two_processes_share_a_file(tmp_path):
+    path = tmp_path/'runs.jsonl'
+    both = [start(path), start(path)]
+    total = sum(ran(p) for p in both)
+    records = [json.loads(o) for o in path.read_text().splitlines()]  # no torn line
+    assert len(records) == total and len(_read(path)) == 12
+    assert [p.returncode for p in both] == [0, 0]
+
+
+def test_two_processes_append_at_once(tmp_path):
+    code = '''
+import sys
+from pathlib import Path
+from convlab.experiments import _append
+for i in range(100): _append(Path(sys.argv[1]), [dict(settings={}, seed=int(sys.argv[2])+i, results=dict(text='x'*5000), error=None)])
+'''
+    path = tmp_path/'runs.jsonl'
+    both = [subprocess.Popen([sys.executable, '-c', code, str(path), str(1000*i)]) for i in range(2)]
+    assert [p.wait(60) for p in both] == [0, 0]
+    assert sorted(json.loads(o)['seed'] for o in path.read_text().splitlines()) == [*range(100), *range(1000, 1100)]
+
+
+def test_a_run_that_raises_is_reported_and_tried_again(tmp_path):
+    path, broken = tmp_path/'runs.jsonl', True
+    def run(seed, x):
+        if broken and x == 2: raise ValueError('no such x')
+        return dict(y=x)
+    first = sweep(run, dict(x=[1, 2]), 2, path, progress=False)
+    assert first.error.tolist()[2:] == ['ValueError: no such x']*2 and first.error.isna().tolist()[:2] == [True, True]
+    assert first.y.isna().tolist() == [False, False, True, True] and first.seconds.notna().all()
+    broken = False
+    second = sweep(run, dict(x=[1, 2]), 2, path, progress=False)
+    assert second.y.tolist() == [1, 1, 2, 2] and second.error.isna().all()
+
+
+def test_results_that_cannot_be_kept_are_errors():
+    def errors(run): return sweep(run, dict(x=[1]), 1, progress=False).error[0]
+    assert errors(lambda seed, x: 3).startswith('TypeError: the result must be a dict')
+    assert errors(lambda seed, x: dict(y=[1])).startswith('TypeError: y must be a number')
+    assert errors(lambda seed, x: dict(x=1)).startswith("ValueError: results must not be named as settings; got ['x']")
+
+
+def test_seeds_together(tmp_path):
+    path, asked = tmp_path/'runs.jsonl', []
+    def run(seeds, x):
+        asked.append((x, seeds))
+        return [dict(y=x+s) for s in seeds]
+    sweep(run, dict(x=[10]), [0, 2], path, together=True, progress=False)
+    runs = sweep(run, dict(x=[10, 20]), 4, path, together=True, progress=False)
+    assert asked == [(10, [0, 2]), (10, [1, 3]), (20, [0, 1, 2, 3])]
+    assert runs.y.tolist() == [10, 11, 12, 13, 20, 21, 22, 23]
+    short = sweep(lambda seeds, x: [], dict(x=[1]), 2, together=True, progress=False)
+    assert short.error.str.contains('a dict for each of 2 seeds; got 0').all()
+
+
+def test_settings_keep_their_kind_on_disk(tmp_path):
+    def run(seed, **settings): return dict(kinds=' '.join(type(v).__name__ for v in settings.values()))
+    grid, path = [dict(a=1, b=1., c=True, d='1', e=None)], tmp_path/'runs.jsonl'
+    first = sweep(run, grid, 1, path, progress=False)
+    assert first.kinds[0] == 'int float bool str NoneType'
+    pd.testing.assert_frame_equal(first, sweep(run, grid, 1, path, progress=False))
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_what_cannot_be_swept():
+    with pytest.raises(ValueError, match='seeds must be a whole number of at least 1; got 0'): sweep(dict, {}, 0)
+    with pytest.raises(TypeError, match='seeds must be a whole number'): sweep(dict, {}, [.5])
+    with pytest.raises(TypeError, match='grid must be a dict of lists, or a list of dicts'): sweep(dict, [3], 1)
+
+
+def test_a_cluster_with_nothing_changed_but_the_context_manager():
+    distributed = pytest.importorskip('distributed')
+    def run(seed, x):
+        import os
+        return dict(y=x/seed, pid=os.getpid())
+    def study(): return sweep(run, dict(x=[1, 2, 3, 4]), 3, progress=False)
+    here = study()
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, distributed.Client(cluster):
+        with joblib.parallel_config(backend='dask'): there = study()
+    known = ['x', 'seed', 'y', 'error', 'versions', 'machine']
+    pd.testing.assert_frame_equal(here[known], there[known])
+    assert here.error.notna().sum() == 4 and set(here.pid.dropna()) == {os.getpid()}
+    assert os.getpid() not in set(there.pid.dropna())
+
+
+def test_bar_shows_and_goes(capfd):
+    sweep(lambda seed: time.sleep(.01) or dict(y=1), [{}], 3)
+    assert '3/3' in capfd.readouterr().out
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    import numpy as np
+    gen = np.random.default_rng(0)
+    runs = pd.DataFrame(dict(study=np.repeat(range(2000), 6), value=gen.normal(3, 2, 12_000)))
+    for method, least, most in (('t', .94, .96), ('bootstrap', .80, .95)):  # six runs are few for the bootstrap
+        table = summarize(runs, 'study', 'value', method=method)
+        assert (table.n == 6).all()
+        assert least < ((table.low <= 3) & (table.high >= 3)).mean() < most, method
+
+
+@pytest.mark.parametrize('k', range(11))
+def test_shares_have_wilsons_interval(k):
+    from scipy.stats import binomtest
+    table = summarize(pd.DataFrame(dict(ok=[True]*k + [False]*(10-k))), [], 'ok', level=.9)
+    assert table.iloc[0].tolist() == pytest.approx([10, k/10, *binomtest(k, 10).proportion_ci(.9, 'wilson')], abs=1e-12)
+
+
+def test_wilson_at_the_ends():
+    runs = pd.DataFrame(dict(kind=['a']*10+['b']*10, ok=[True]*10+[False]*10))
+    table = summarize(runs, 'kind', 'ok').set_index('kind')
+    assert table.loc['a', 'high'] == 1 and table.loc['b', 'low'] == 0
+    assert table.loc['a', 'low'] == pytest.approx(.7225, abs=1e-4) and table.loc['b', 'high'] == pytest.approx(.2775, abs=1e-4)
+
+
+def test_one_run_has_no_interval():
+    table = summarize(pd.DataFrame(dict(y=[1.])), [], 'y')
+    assert table.n[0] == 1 and table['mean'][0] == 1 and table[['low', 'high']].isna().all(axis=None)
+
+
+def test_pairs_need_both_runs():
+    runs = pd.DataFrame(dict(norm=['a', 'a', 'a', 'b', 'b'], seed=[0, 1, 2, 0, 1], y=[1., 2., 9., 0., 1.5]))
+    table = paired(runs, 'y', 'norm', 'a', 'b')
+    assert table.n[0] == 2 and table.difference[0] == pytest.approx(.75)
+
+
+@pytest.mark.parametrize('x,ticks', [('lr', None), ('norm', ['none', 'batch'])])
+def test_means_are_drawn_where_they_are(x, ticks):
+    import matplotlib.pyplot as plt
+    table = pd.DataFrame(dict(lr=[.1, .2], norm=['none', 'batch'], mean=[1., 2.], low=[.5, 1.5], high=[2., 3.]))
+    ax = show_means(table, x)
+    data, _, (bars,) = ax.containers[0]
+    assert data.get_ydata().tolist() == [1, 2]
+    assert [s[:, 1].tolist() for s in bars.get_segments()] == [[.5, 2], [1.5, 3]]
+    if ticks: assert [t.get_text() for t in ax.get_xticklabels()] == ticks
+    plt.close(ax.figure)
+
+
+# The studies
+
+@pytest.fixture(scope='module')
+def common():
+    sys.path.insert(0, str(root/'experiments'))
+    import common
+    return common
+
+
+studies = 'one_step schedule batch_size generalization steady_inputs first_layer'.split()
+
+
+@pytest.mark.parametrize('name', studies)
+def test_a_study_is_whole(name):
+    "All settings have all their seeds, nothing failed, and the README gives the answer."
+    runs = pd.read_csv(root/'convlab'/'static'/f'{name}.csv')
+    results = 'before after_1 train_loss train valid weights'.split()
+    settings = list(runs.columns[:runs.columns.get_loc('seed')])
+    assert not set(settings) & set(results) and 'error' not in runs
+    assert not runs.duplicated([*settings, 'seed']).any() and runs.notna().all(axis=None)
+    for _, seeds in runs.groupby(settings).seed: assert sorted(seeds) == list(range(len(seeds))) and len(seeds) >= 5
+    assert f'`{name}.py`' in (root/'experiments'/'README.md').read_text()
+
+
+def test_the_schedule_is_fastais(common):
+    import torch
+    from convlab.training import one_cycle_schedule
+    lrs, moms = one_cycle_schedule(117, .06)
+    ours = torch.tensor([common.schedule(i/117, .06, '1cycle') for i in range(117)], dtype=torch.float64)
+    torch.testing.assert_close(ours, torch.stack([lrs, moms], 1), rtol=1e-6, atol=1e-12)
+    for kind, rate, mom in (('no momentum cycle', True, False), ('constant', False, False)):
+        other = torch.tensor([common.schedule(i/117, .06, kind) for i in range(117)], dtype=torch.float64)
+        assert bool(torch.equal(other[:, 0], ours[:, 0])) == rate and (other[:, 1] == .9).all() != mom
+    late, early = ([common.schedule(i/117, .06, kind)[0] for i in range(117)] for kind in ('no warm-up', 'no decay'))
+    assert late[:30] == [.06]*30 and late[30:] == pytest.approx(lrs[30:].tolist())
+    assert early[30:] == [.06]*87 and early[:30] == pytest.approx(lrs[:30].tolist())
+
+
+def test_the_optimizer_is_fastais(common):
+    import torch
+    from fastai.optimizer import Adam
+    from torch.nn import functional as F
+    from convlab.models import simple_cnn
+    torch.manual_seed(0)
+    x, y = torch.randn(64, 1, 28, 28), torch.randint(0, 10, (64,))
+    nets = simple_cnn(), simple_cnn()
+    nets[1].load_state_dict(nets[0].state_dict())
+    ours, theirs = common.adam(nets[0]), Adam(nets[1].parameters(), lr=.01)
+    for p in nets[1].parameters():
+        if p.ndim < 2: theirs.state[p]['do_wd'] = False
+    for g in ours.param_groups: g['lr'].fill_(.01)
+    for _ in range(5):
+        for net, opt in zip(nets, (ours, theirs)):
+            opt.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            opt.step()
+    for a, b in zip(*(net.parameters() for net in nets)): torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_batches_are_shuffled_anew(common):
+    import torch
+    x = torch.arange(10)
+    drawn = [b.tolist() for b, _ in common.batches(x, x, 4, 5, seed=0)]
+    assert [len(b) for b in drawn] == [4]*5 and len(set(drawn[0]+drawn[1])) == len(set(drawn[2]+drawn[3])) == 8
+    assert drawn == [b.tolist() for b, _ in common.batches(x, x, 4, 5, seed=0)] != [b.tolist() for b, _ in common.batches(x, x, 4, 5, seed=1)]
+
+
+def test_parts_do_not_overlap(common, full_data):
+    parts = common.digits()
+    assert [len(parts[k][0]) for k in ('train', 'valid', 'test')] == [50_000, 10_000, 10_000]
+    import torch
+    assert torch.bincount(torch.cat([parts['train'][1], parts['valid'][1]])).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    both = torch.cat([parts['train'][0], parts['valid'][0]])
+    assert abs(both.mean()) < 1e-3 and abs(both.std()-1) < 1e-3
