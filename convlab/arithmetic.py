@@ -8,46 +8,37 @@ __all__ = ['arithmetic', 'totals', 'styled', 'show_arithmetic']
 # %% ../nbs/04_arithmetic.ipynb #ede03abb
 import math
 import sys
-from fractions import Fraction
 from types import ModuleType
 from torch import nn
-from .reach import node_field
-from .tracing import trace_model
-
-# %% ../nbs/04_arithmetic.ipynb #1a8a4893
-def _size(node, k, n): # of the field along axis `k`, of length `n`; infinite if it is the whole image
-    if not node.shape: return math.inf
-    first,last = node_field(node, k)
-    if len(first) > 1 and ((first == 0) & (last == n-1)).all(): return math.inf
-    return (last-first+1).max().item()
+from .tracing import tell, trace_model
 
 # %% ../nbs/04_arithmetic.ipynb #7e17b416
-def _tidy(values): # one value if all are the same, else a tuple; whole numbers as ints
-    values = [int(v) if v is not None and abs(v) < math.inf and v == int(v) else v for v in values]
-    values = ['whole image' if v == math.inf else float(v) if isinstance(v, Fraction) else v for v in values]
+def _tidy(values): # one value if all are the same, else a tuple; `None` if there are none
+    values = ['whole image' if v == math.inf else v for v in values]
     return None if not values else values[0] if values.count(values[0]) == len(values) else tuple(values)
 
-def _row(r, image):
-    node,rule,axes = r['node'],r['rule'],range(len(image.jumps))
-    kernel = [_tidy(getattr(rule, k) or []) if rule else None for k in ('ks','stride','padding')]
-    is_map = len({node.dim(k) for k in axes}) == len(axes)
-    return [r['name'], r['type'], node.shape[1:] if node.shape[:1] == (1,) else node.shape, *kernel, r['params'], r['mults'],
-            _tidy([_size(node, k, image.shape[k+2]) for k in axes]), _tidy(node.jumps if is_map else [])]
+def _cells(r): # of one row of the table
+    shape = r.shape[1:] if r.shape[:1] == (1,) else r.shape
+    return [r.name, r.type, shape, *map(_tidy, (r.kernel, r.stride, r.padding)), r.params, r.mults, *map(_tidy, (r.field, r.jump))]
 
 # %% ../nbs/04_arithmetic.ipynb #1c3e61d8
 _columns = ('name', 'type', 'output shape', 'kernel', 'stride', 'padding', 'params', 'multiplications', 'receptive field', 'jump')
 
 def arithmetic(
-    model:nn.Module, # any model that takes one tensor; counted in evaluation mode, and left as it was
-    input_size:tuple, # shape of one input without the batch, such as `(3,224,224)`
+    model:nn.Module, # any model; counted in evaluation mode, and left as it was
+    input_size:tuple=None, # shape of one input without the batch, such as `(3,224,224)`
+    *,
+    inputs=None, # in place of `input_size`: an example, a tuple of arguments, a dict of keyword arguments, or both of these in a tuple
 ): # DataFrame, one row a layer call, in order. Raises `TypeError`/`ValueError` naming a bad argument
-    """Shapes, parameters, multiplications (of convolutions and matrix products, for one input) and receptive fields of every layer
-    call. Parameters are counted at their first use; those never used are in `.attrs['unused']`. Functions called outside layers have small letters."""
+    """Shapes, parameters, multiplications (of convolutions and matrix products, for the whole input) and receptive fields of every layer
+    call. Parameters are counted at their first use; those never used are in `.attrs['unused']`. Functions called outside layers have small
+    letters. What could not be followed or counted is said in one warning, and an operation without a formula leaves its cell empty."""
     import pandas as pd
-    t = trace_model(model, input_size)
-    df = pd.DataFrame([_row(r, t.image) for r in t.rows], columns=_columns, dtype=object)
-    df = df.astype(dict(params='int64', multiplications='int64'))
-    df.attrs = dict(unused=sum(p.numel() for p in model.parameters() if p not in t.credited), input_size=tuple(input_size))
+    t = trace_model(model, input_size, inputs=inputs)
+    df = pd.DataFrame([_cells(r) for r in t.rows], columns=_columns, dtype=object)
+    df = df.astype(dict(params='int64', multiplications='Int64' if df.multiplications.isna().any() else 'int64'))
+    df.attrs = dict(unused=t.unused, input_size=t.image.shape[1:])
+    tell(t)
     return df
 
 # %% ../nbs/04_arithmetic.ipynb #a7f87e6f
