@@ -17,7 +17,7 @@ help:
 	@echo "make test       run every notebook and every test"
 	@echo "make export     write the library from the notebooks"
 	@echo "make notebooks  run the notebooks in a Jupyter kernel and save them (NB=03_first_cnn for one)"
-	@echo "make badges     after changing settings.ini or nbs/index.ipynb: rewrite badges, links and README.md"
+	@echo "make badges     in a fork, or after changing settings.ini or nbs/index.ipynb: rewrite badges, links and README.md"
 	@echo "make bench      time things side by side"
 	@echo "make clean      remove the environment"
 

@@ -11,6 +11,7 @@ from fastai.vision.all import *
 from fastbook import *
 from fastcore.test import *
 from .plotting import *
+from .windows import *
 from .data import *
 from .kernels import *
 from .convolutions import *

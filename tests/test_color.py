@@ -91,49 +91,52 @@ def test_kernel_pictures():
 
 
 def test_show_kernels_draws_each_kernel_once():
-    fig = show_kernels(torch.randn(11, 3, 3, 3), ncols=4)
-    assert len(fig.axes) == 12 and sum(len(ax.images) for ax in fig.axes) == 11
-    plt.close(fig)
+    axs = show_kernels(torch.randn(11, 3, 3, 3), ncols=4)
+    assert [len(ax.images) for ax in axs] == [1]*11 + [0] and [ax.axison for ax in axs] == [True]*11 + [False]
+    plt.close(axs[0].figure)
 
 
 @pytest.mark.parametrize('im,top', [(torch.ones(3, 4, 6).byte(), 255), (torch.rand(3, 4, 6), 1),
                                     (torch.rand(3, 4, 6)*255, 255)])
 def test_show_channels(im, top):
-    fig = show_channels(im, names=('a', 'b', 'c'))
-    shown = [ax for ax in fig.axes if ax.get_title()]
+    shown = show_channels(im, names=('a', 'b', 'c'))
     assert [ax.get_title() for ax in shown] == ['a', 'b', 'c']
     for ax, channel in zip(shown, im):
         assert np.array_equal(ax.images[0].get_array(), channel.numpy())
         assert ax.images[0].get_clim() == (0, top)
-    plt.close(fig)
+    plt.close(shown[0].figure)
 
 
 im3, k3 = torch.rand(3, 8, 8), torch.rand(3, 3, 3)
 @pytest.mark.parametrize('f,match', [
-    (lambda: map_color_kernel(im3, k3[:2]), 'kernel must have a slice for each of the 3 channels of im; it has 2'),
-    (lambda: map_color_kernel(im3[0], k3), r'im must be \[ch_in,rows,columns\]; got \(8, 8\)'),
-    (lambda: map_color_kernel(im3, k3[0]), r'kernel must be \[ch_in,rows,columns\]; got \(3, 3\)'),
-    (lambda: map_color_kernel(im3, torch.rand(3, 5, 5)), r'kernel must be 3 by 3; got \(5, 5\)'),
-    (lambda: map_color_kernel(im3[:, :2], k3), r'im must be at least 3 by 3.*\(2, 8\)'),
-    (lambda: map_color_kernel('bear', k3), r'im must be \[ch_in,rows,columns\]; got str'),
-    (lambda: apply_color_kernel(im3, 1, 1, k3[:1]), 'it has 1'),
-    (lambda: to_grey(im3[:2]), r'im must be \[3,H,W\] or \[N,3,H,W\]; got \(2, 8, 8\)'),
-    (lambda: to_grey(im3[0]), r'im must be \[3,H,W\] or \[N,3,H,W\]; got \(8, 8\)'),
-    (lambda: rgb_to_hsv(im3.permute(1, 2, 0)), r'im must be \[3,H,W\]; got \(8, 8, 3\)'),
+    (lambda: map_color_kernel(im3, k3[:2]), r'kernel must be a tensor \[3,3,3\]; got shape \[2, 3, 3\]'),
+    (lambda: map_color_kernel(im3[0], k3), r'im must be a tensor \[ch_in,H,W\]; got shape \[8, 8\]'),
+    (lambda: map_color_kernel(im3, k3[0]), r'kernel must be a tensor \[3,3,3\]; got shape \[3, 3\]'),
+    (lambda: map_color_kernel(im3, torch.rand(3, 5, 5)), r'kernel must be a tensor \[3,3,3\]; got shape \[3, 5, 5\]'),
+    (lambda: map_color_kernel(im3[:, :2], k3), r'the height of im must be .* at least 3; got 2'),
+    (lambda: apply_color_kernel(im3, 1, 1, k3[:1]), r'got shape \[1, 3, 3\]'),
+    (lambda: to_grey(im3[:2]), r'im must be a tensor \[3,H,W\] or \[N,3,H,W\]; got shape \[2, 8, 8\]'),
+    (lambda: to_grey(im3[0]), r'im must be a tensor \[3,H,W\] or \[N,3,H,W\]; got shape \[8, 8\]'),
+    (lambda: rgb_to_hsv(im3.permute(1, 2, 0)), r'im must be a tensor \[3,H,W\]; got shape \[8, 8, 3\]'),
     (lambda: rgb_to_hsv(im3*255), 'im must be bytes, or floats from 0 to 1; got'),
     (lambda: hsv_to_rgb(im3-1), 'im must be bytes, or floats from 0 to 1; got'),
     (lambda: rgb_to_hsv(im3*float('nan')), 'im must be bytes, or floats from 0 to 1; got nan'),
-    (lambda: show_channels(im3[:2]), r'im must be \[3,H,W\]'),
-    (lambda: kernel_pictures(k3), r'weight must be \[n,3,ks,ks\]; got \(3, 3, 3\)'),
-    (lambda: show_kernels(torch.rand(4, 1, 3, 3)), r'weight must be \[n,3,ks,ks\]; got \(4, 1, 3, 3\)'),
+    (lambda: show_channels(im3[:2]), r'im must be a tensor \[3,H,W\]'),
+    (lambda: kernel_pictures(k3), r'weight must be a tensor \[n,3,ks,ks\]; got shape \[3, 3, 3\]'),
+    (lambda: show_kernels(torch.rand(4, 1, 3, 3)), r'weight must be a tensor \[n,3,ks,ks\]; got shape \[4, 1, 3, 3\]'),
 ])
 def test_bad_input_is_named(f, match):
     with pytest.raises(ValueError, match=match): f()
 
 
+def test_what_is_no_picture_is_named():
+    for f in (lambda: map_color_kernel('bear', k3), lambda: to_grey([1]), lambda: show_channels('bear')):
+        with pytest.raises(TypeError, match='im must be a tensor .* got (str|list)'): f()
+
+
 @pytest.mark.parametrize('row,col,name', [(0, 1, 'row'), (7, 1, 'row'), (1, 0, 'col'), (1, 7, 'col')])
 def test_a_window_outside_the_picture(row, col, name):
-    with pytest.raises(IndexError, match=f'{name} must be'): apply_color_kernel(im3, row, col, k3)
+    with pytest.raises(ValueError, match=f'{name} must be'): apply_color_kernel(im3, row, col, k3)
 
 
 def test_import_is_light():

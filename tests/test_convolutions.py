@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
-from convlab.convolutions import (animate_windows, conv2d, conv_equations, conv_matrix, im2col, out_size,
-                                  show_equations, show_ties, show_windows, tied_weights)
+from convlab.convolutions import conv2d, conv_matrix, im2col, out_size, tied_weights
+from convlab.windows import conv_equations, show_equations, show_film, show_ties, show_windows
 
 methods = ['loops', 'im2col', 'matrix', 'fft']
 fuzz = settings(max_examples=1000, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -262,31 +262,31 @@ x, w = torch.zeros(2, 4, 6, 6), torch.zeros(6, 4, 3, 3)
     ((x, torch.zeros(6, 3, 3, 3)), {}, ValueError, 'x has 4 channels, and weight is for 3'),
     ((x, w), dict(groups=2), ValueError, r'x has 4 channels, and weight is for 8 \(2 groups of 4\)'),
     ((x, w), dict(groups=4), ValueError, 'groups must divide the 6 kernels; got 4'),
-    ((x, w), dict(groups=0), ValueError, 'groups must be at least 1; got 0'),
-    ((x, w), dict(groups=1.), TypeError, 'groups must be an integer; got 1.0'),
-    ((x, w), dict(stride=1.5), TypeError, 'stride must be an integer; got 1.5'),
-    ((x, w), dict(stride=(1, 1.5)), TypeError, 'stride must be an integer; got 1.5'),
-    ((x, w), dict(stride='2'), TypeError, "stride must be an integer; got '2'"),
-    ((x, w), dict(stride=0), ValueError, 'stride must be at least 1; got 0'),
+    ((x, w), dict(groups=0), ValueError, 'groups must be a whole number of at least 1; got 0'),
+    ((x, w), dict(groups=1.), TypeError, 'groups must be a whole number of at least 1; got 1.0'),
+    ((x, w), dict(stride=1.5), TypeError, 'stride must be a whole number of at least 1; got 1.5'),
+    ((x, w), dict(stride=(1, 1.5)), TypeError, 'stride must be a whole number of at least 1; got 1.5'),
+    ((x, w), dict(stride='2'), TypeError, "stride must be a whole number of at least 1; got '2'"),
+    ((x, w), dict(stride=0), ValueError, 'stride must be a whole number of at least 1; got 0'),
     ((x, w), dict(stride=(1, 1, 1)), ValueError,
      r'stride must be a number or \(rows, columns\); got \(1, 1, 1\)'),
-    ((x, w), dict(dilation=0), ValueError, 'dilation must be at least 1; got 0'),
-    ((x, w), dict(padding=-1), ValueError, 'padding must be at least 0; got -1'),
-    ((x, w), dict(padding=.5), TypeError, 'padding must be an integer; got 0.5'),
+    ((x, w), dict(dilation=0), ValueError, 'dilation must be a whole number of at least 1; got 0'),
+    ((x, w), dict(padding=-1), ValueError, 'padding must be a whole number of at least 0; got -1'),
+    ((x, w), dict(padding=.5), TypeError, 'padding must be a whole number of at least 0; got 0.5'),
     ((x, w), dict(padding='full'), ValueError,
      r"padding must be 'same', 'valid', a number, or \(before, after\); got 'full'"),
     ((x, w), dict(padding='same', stride=2), ValueError,
      "padding='same' needs stride 1, to keep the size; got 2"),
     ((x, w), dict(method='winograd'), ValueError,
      r"method must be one of \['loops', 'im2col', 'matrix', 'fft'\]; got 'winograd'"),
-    ((x, w[0]), {}, ValueError, r'weight must be a tensor \[nf, C/groups, kh, kw\]; got shape \[4, 3, 3\]'),
+    ((x, w[0]), {}, ValueError, r'weight must be a tensor \[nf,C/groups,kh,kw\]; got shape \[4, 3, 3\]'),
     ((x[0, 0], w), {}, ValueError, r'x must be a tensor \[N,C,H,W\] or \[C,H,W\]; got shape \[6, 6\]'),
-    ((x, w, torch.zeros(5)), {}, ValueError, 'bias must have 6 numbers, one a kernel; got 5'),
+    ((x, w, torch.zeros(5)), {}, ValueError, 'bias must have 6 numbers, one for each kernel; got 5'),
     ((x, w, torch.zeros(6, 1)), {}, ValueError, r'bias must be a tensor \[nf\]; got shape \[6, 1\]'),
     ((x, w.double()), {}, TypeError, 'weight must have the dtype of x, torch.float32; got torch.float64'),
     ((x.long(), w.long()), {}, TypeError, 'x must hold floating-point numbers; got torch.int64'),
     (([[1.]], w), {}, TypeError, 'x must be a tensor .* got list'),
-    ((x[:, :, :0], w), dict(padding=3), ValueError, 'n must be at least 1; got 0'),
+    ((x[:, :, :0], w), dict(padding=3), ValueError, 'n must be a whole number of at least 1; got 0'),
     ((x, torch.zeros(0, 4, 3, 3)), {}, ValueError, 'weight must have at least one kernel'),
 ])
 def test_refused(args, kwargs, error, says):
@@ -297,15 +297,15 @@ def test_refused(args, kwargs, error, says):
     (lambda: im2col(torch.zeros(5, 5), 3), ValueError, r'x must be a tensor .* got shape \[5, 5\]'),
     (lambda: im2col([1], 3), TypeError, 'got list'),
     (lambda: im2col(x, 7), ValueError, 'kernel is larger'),
-    (lambda: im2col(x, 2.5), TypeError, 'ks must be an integer; got 2.5'),
+    (lambda: im2col(x, 2.5), TypeError, 'ks must be a whole number of at least 1; got 2.5'),
     (lambda: conv_matrix(w, (5, 6, 6)), ValueError, r'input_size \(5, 6, 6\) has 5 channels, .* for 4'),
-    (lambda: conv_matrix(w, (6,)), ValueError, r'input_size must be \(H,W\) or \(C,H,W\); got \(6,\)'),
-    (lambda: conv_matrix(w, (6, 6.5)), TypeError, 'input_size must be an integer; got 6.5'),
+    (lambda: conv_matrix(w, (6,)), ValueError, r'input_size must be 2 whole numbers of at least 1; got \(6,\)'),
+    (lambda: conv_matrix(w, (6, 6.5)), TypeError, r'input_size must be 2 whole numbers of at least 1; got \(6, 6.5\)'),
     (lambda: conv_matrix(w[0], (6, 6)), ValueError, r'weight must be a tensor .* got shape \[4, 3, 3\]'),
-    (lambda: tied_weights((1, 3, 3), (6, 6)), ValueError, 'weight_size must be'),
+    (lambda: tied_weights((1, 3, 3), (6, 6)), ValueError, 'weight_size must be 4 whole numbers'),
     (lambda: tied_weights((6, 4, 3, 3), (6, 6), groups=4), ValueError, 'groups must divide'),
-    (lambda: out_size(0, 1), ValueError, 'n must be at least 1; got 0'),
-    (lambda: out_size(5, 0), ValueError, 'ks must be at least 1; got 0'),
+    (lambda: out_size(0, 1), ValueError, 'n must be a whole number of at least 1; got 0'),
+    (lambda: out_size(5, 0), ValueError, 'ks must be a whole number of at least 1; got 0'),
     (lambda: out_size(5, 6), ValueError, r'spans 6 pixels, and there are 5 \(n 5, padding 0\)'),
     (lambda: out_size(5, 3, padding=(1, 2, 3)), ValueError, r'padding must be .* got \(1, 2, 3\)'),
     (lambda: show_windows(3, 5), ValueError, 'kernel is larger'),
@@ -316,10 +316,11 @@ def test_others_refuse(call, error, says):
 
 # Drawing, and what importing costs
 
-def png(fig):
+def png(axs):
     import io
+    import numpy as np
     buf = io.BytesIO()
-    fig.savefig(buf, format='png')
+    np.ravel(axs)[0].figure.savefig(buf, format='png')
     return buf.getvalue()
 
 
@@ -327,7 +328,7 @@ def png(fig):
     lambda: png(show_windows(5, 3, 2, 1)), lambda: png(show_equations(['ABC', 'DEF', 'GHJ'], ['αβ', 'γδ'])),
     lambda: png(show_ties(tied_weights((1, 1, 2, 2), (3, 3)), 'αβγδ', 'ABCDEFGHJ', 'PQRS')),
     lambda: png(show_ties(tied_weights((2, 1, 3, 3), (5, 5)), size=.1)),
-    lambda: animate_windows(5, 3, 2, 1).data])
+    lambda: show_film(torch.arange(25.).view(5, 5), torch.eye(3), 2, 1).data])
 def test_drawn_the_same_twice(draw):
     import matplotlib
     import matplotlib.pyplot as plt
@@ -336,16 +337,47 @@ def test_drawn_the_same_twice(draw):
     plt.close('all')
 
 
+def test_windows_drawn():
+    "Every window has its outline where the numbers say, in the rows that were asked for."
+    axs = show_windows(7, 3, stride=2, padding=1, rows=2)
+    assert axs.shape == (2, 4)
+    for i in range(2):
+        for j in range(4):
+            box = axs[i, j].patches[-1]
+            assert (box.get_y(), box.get_x(), box.get_width()) == (2*i-1.5, 2*j-1.5, 3)
+
+
 def test_film_moves():
     import io
     from PIL import Image
-    film = Image.open(io.BytesIO(animate_windows(5, 3, 2, 1, ms=300).data))
+    film = Image.open(io.BytesIO(show_film(torch.arange(25.).view(5, 5), torch.eye(3), 2, 1, ms=300).data))
     frames = []
     for i in range(film.n_frames):
         film.seek(i)
         frames.append(film.convert('RGB').tobytes())
         assert film.info['duration'] == 300
     assert film.n_frames == 9 and len(set(frames)) == 9 and film.info['loop'] == 0
+
+
+def test_frame_says_what_conv2d_says():
+    from matplotlib.figure import Figure
+    from convlab import windows
+    im, kernel = torch.arange(-6., 14).view(4, 5), torch.tensor([[1., 2], [0, -1]])
+    rows, cols = windows.axes(im.shape, (2, 2), padding=1)
+    padded = F.pad(im, (1, 1, 1, 1))
+    res = F.conv2d(padded[None, None], kernel[None, None])[0, 0]
+    for k in (0, 7, 29):
+        fig = Figure()
+        windows._film_frame(fig, k, im, padded, kernel, res, rows, cols, '{:g}')
+        assert fig.axes[1].get_title() == f'products, sum {res.flatten()[k]+0:g}'
+        assert sum(float(t.get_text()) for t in fig.axes[1].texts) == res.flatten()[k]
+        assert [float(t.get_text()) for t in fig.axes[2].texts if t.get_visible()] == res.flatten()[:k+1].tolist()
+
+
+@pytest.mark.parametrize('make', [lambda: conv_matrix(torch.zeros(1, 1, 3, 3), (512, 512)),
+                                  lambda: conv2d(torch.zeros(1, 3, 224, 224), torch.zeros(8, 3, 3, 3), method='matrix')])
+def test_a_matrix_too_large_is_refused(make):
+    with pytest.raises(ValueError, match="too many to keep; take method='im2col'"): make()
 
 
 def test_import_is_light():

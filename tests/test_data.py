@@ -156,7 +156,7 @@ def test_download(home, sample, monkeypatch, capsys):
 
 
 def test_unknown_source():
-    with pytest.raises(ValueError, match="source must be 'auto' or one of .* got 'web'"): mnist_path(source='web')
+    with pytest.raises(ValueError, match="source must be one of .*'auto'.* got 'web'"): mnist_path(source='web')
 
 
 def test_source_without_data(home):
@@ -251,8 +251,8 @@ def test_batches(embedded):
 
 def test_batch_larger_than_data(embedded):
     assert len(get_dls(5000, embedded).train) == 0
-    with pytest.raises(ValueError, match='bs must be a positive integer; got 0'): get_dls(0, embedded)
-    with pytest.raises(ValueError, match='bs must be a positive integer'): get_dls(6.4, embedded)
+    with pytest.raises(ValueError, match='bs must be a whole number of at least 1; got 0'): get_dls(0, embedded)
+    with pytest.raises(TypeError, match='bs must be a whole number of at least 1; got 6.4'): get_dls(6.4, embedded)
 
 
 def test_predictions_agree_with_validation(learn):

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from convlab.kernels import apply_kernel, edge_kernels, grey_image, map_kernel, show_apply, show_maps, show_pixels, top_edge
+from convlab.kernels import apply_kernel, edge_kernels, grey_image, map_kernel, show_apply, top_edge
+from convlab.plotting import show_grids, show_maps, show_pixels
 
 
 @settings(max_examples=100, deadline=None)
@@ -27,32 +28,68 @@ def test_bytes_do_not_wrap_round():
     assert apply_kernel(im, 1, 1, -torch.ones(3, 3)).item() == -9*255
 
 
-@pytest.mark.parametrize('im,kernel,message', [
-    (torch.zeros(3, 28, 28), top_edge, r'im must be a 2-D tensor \[H,W\]; got \(3, 28, 28\)'),
-    ([[1, 2], [3, 4]], top_edge, 'im must be a 2-D tensor .* got list'),
-    (torch.zeros(2, 9), top_edge, r'im must be at least 3 by 3, .* got \(2, 9\)'),
-    (torch.zeros(9, 9), torch.zeros(5, 5), r'kernel must be 3 by 3; got \(5, 5\)'),
-    (torch.zeros(9, 9), edge_kernels, r'kernel must be a 2-D tensor'),
+@pytest.mark.parametrize('im,kernel,error,message', [
+    (torch.zeros(3, 28, 28), top_edge, ValueError, r'im must be a tensor \[H,W\]; got shape \[3, 28, 28\]'),
+    ([[1, 2], [3, 4]], top_edge, TypeError, 'im must be a tensor .* got list'),
+    (torch.zeros(2, 9), top_edge, ValueError, 'the height of im must be a whole number of at least 3; got 2'),
+    (torch.zeros(9, 2), top_edge, ValueError, 'the width of im must be .* at least 3; got 2'),
+    (torch.zeros(9, 9), torch.zeros(5, 5), ValueError, r'kernel must be a tensor \[3,3\]; got shape \[5, 5\]'),
+    (torch.zeros(9, 9), edge_kernels, ValueError, 'kernel must be a tensor'),
 ])
-def test_refused(im, kernel, message):
-    with pytest.raises(ValueError, match=message): map_kernel(im, kernel)
-    with pytest.raises(ValueError, match=message): apply_kernel(im, 1, 1, kernel)
+def test_refused(im, kernel, error, message):
+    with pytest.raises(error, match=message): map_kernel(im, kernel)
+    with pytest.raises(error, match=message): apply_kernel(im, 1, 1, kernel)
 
 
-@pytest.mark.parametrize('row,col,message', [(0, 5, 'row must be 1 to 7'), (8, 5, 'row must be 1 to 7'), (-1, 5, 'got -1'),
-                                             (5, 0, 'col must be 1 to 8'), (5, 9, 'col must be 1 to 8')])
-def test_border(row, col, message):
-    with pytest.raises(IndexError, match=message): apply_kernel(torch.zeros(9, 10), row, col, top_edge)
+@pytest.mark.parametrize('row,col,error,message', [
+    (0, 5, ValueError, 'row must be a whole number from 1 to 7; got 0'), (8, 5, ValueError, 'row must be .* from 1 to 7'),
+    (-1, 5, ValueError, 'got -1'), (5, 0, ValueError, 'col must be .* from 1 to 8'), (5, 9, ValueError, 'col must be .* from 1 to 8'),
+    (1.5, 5, TypeError, 'row must be'), (5, True, TypeError, 'col must be')])
+def test_border(row, col, error, message):
+    with pytest.raises(error, match=message): apply_kernel(torch.zeros(9, 10), row, col, top_edge)
 
 
-def test_pictures():
+def test_numpy_numbers_are_places():
+    import numpy as np
+    im = torch.randn(5, 5)
+    assert apply_kernel(im, np.int64(2), torch.tensor(3), top_edge) == apply_kernel(im, 2, 3, top_edge)
+
+
+# Drawing
+
+def clims(axs): return [(ax.collections or ax.images)[0].get_clim() for ax in axs]
+
+
+def test_pixels():
     im = torch.arange(30.).reshape(5, 6)
     ax = show_pixels(im, row0=4)
     assert [t.get_text() for t in ax.texts] == [str(i) for i in range(30)]
     assert [t.get_text() for t in ax.get_yticklabels()] == ['4', '5', '6', '7', '8']
-    assert show_apply(im, 2, 2, top_edge).axes[2].get_title() == '= products, sum 36'
-    assert len(show_maps([im, -im], ['a', 'b']).axes) == 3
+    assert clims([ax]) == [(0, 1.25*29)] and clims([show_pixels(im-20)]) == [(-20, 20)]
+    assert clims([show_pixels(im, lim=255, signed=True)]) == [(-255, 255)]
+
+
+def test_zero_is_white_in_every_panel():
+    axs = show_apply(torch.arange(30.).reshape(5, 6), 2, 2, top_edge)
+    assert [ax.get_title() for ax in axs] == ['window', '× kernel', '= products, sum 36']
+    for ax in axs:
+        mesh = ax.collections[0]
+        assert mesh.cmap(mesh.norm(0.))[:3] == pytest.approx((1, 1, 1), abs=.01)
+    assert clims(show_grids([torch.ones(2, 2), torch.full((2, 3), 5.)], lim=10)) == [(0, 12.5)]*2
+
+
+def test_maps():
+    im = torch.arange(30.).reshape(5, 6)
+    assert clims(show_maps([im, -im], ['a', 'b'])) == [(-29, 29)]*2
+    assert clims(show_maps([im, 2*im])) == [(0, 58)]*2
+    strong = im*10
+    strong[0, 0] = 10_000 # one bright place does not decide the scale
+    axs = show_maps([-im, strong], shared=False)
+    (lo, hi), (lo2, hi2) = clims(axs)
+    assert lo == -hi and 28 < hi <= 29 and lo2 == 0 and 290 <= hi2 < 10_000
     show_maps([torch.zeros(3, 3)])
+    show_maps([torch.zeros(3, 3)], shared=False)
+    with pytest.raises(ValueError, match=r'maps must be a tensor \[H,W\]'): show_maps(torch.zeros(2, 3, 4, 4))
 
 
 def photo(size, exif=None):
@@ -78,6 +115,13 @@ def test_grey_image_is_upright():
     assert grey_image(photo((30, 20), exif)).shape == (30, 20)
 
 
+def test_grey_image_of_sixteen_bits():
+    import numpy as np
+    deep, file = np.arange(0, 60_000, 1000, dtype=np.uint16).reshape(6, 10), io.BytesIO()
+    Image.fromarray(deep).save(file, 'png')
+    assert (grey_image(file.getvalue()) - torch.tensor(deep/257)).abs().max() <= .51
+
+
 def test_grey_image_refuses(tmp_path):
-    with pytest.raises(ValueError, match='not a picture'): grey_image(b'text')
+    with pytest.raises(ValueError, match='src must be a picture'): grey_image(b'text')
     with pytest.raises(FileNotFoundError): grey_image(tmp_path/'none.png')

@@ -31,9 +31,15 @@ def test_sizes():
 
 def test_refused():
     with pytest.raises(ValueError, match='ks must be odd, .* got 4'): conv(1, 4, ks=4)
-    with pytest.raises(ValueError, match=r'channels needs .* got \(1,\)'): simple_cnn((1,))
+    with pytest.raises(TypeError, match='ks must be a whole number'): conv(1, 4, ks=3.)
+    with pytest.raises(ValueError, match='number of channels.* at least 2; got 1'): simple_cnn((1,))
+    with pytest.raises(ValueError, match='channels must be'): simple_cnn((1, 0))
+    with pytest.raises(TypeError, match='model must be an nn.Sequential'): show_shapes(nn.Linear(2, 2), torch.zeros(1, 2))
 
 
 def test_show_shapes():
+    "A sheet for each channel, as large as the grid."
     ax = show_shapes(simple_cnn(), torch.randn(2, 1, 28, 28))
-    assert [t.get_text().split('\n')[1] for t in ax.texts] == ['1 × 28 × 28', '8 × 14 × 14', '16 × 7 × 7', '32 × 4 × 4', '64 × 2 × 2', '10 × 1 × 1']
+    shapes = [(1, 28), (8, 14), (16, 7), (32, 4), (64, 2), (10, 1)]
+    assert [t.get_text().split('\n')[1] for t in ax.texts] == [f'{c} × {n} × {n}' for c, n in shapes]
+    assert [p.get_width() for p in ax.patches] == [n for c, n in shapes for _ in range(c)]

@@ -245,10 +245,12 @@ def test_wrong_channels_and_dtypes():
     eq(bare(x.double()).dtype, torch.float64) # with no tensor of its own a layer takes any floating dtype
 
 
-@pytest.mark.parametrize('name, value', [*[('num_features', o) for o in (0, -1, 1.5, '3')],
-    *[('eps', o) for o in (0, -1., float('nan'))], *[('momentum', o) for o in (-.1, 1.5, float('nan'))]])
-def test_wrong_options(name, value):
-    with pytest.raises(ValueError, match=f'{name} must .*got'): BatchNorm2d(**{'num_features': 3, name: value})
+@pytest.mark.parametrize('name, value, error', [
+    ('num_features', 0, ValueError), ('num_features', -1, ValueError), ('num_features', 1.5, TypeError), ('num_features', '3', TypeError),
+    ('num_features', True, TypeError), ('eps', 0, ValueError), ('eps', -1., ValueError), ('eps', float('nan'), ValueError),
+    ('eps', None, TypeError), ('momentum', -.1, ValueError), ('momentum', 1.5, ValueError), ('momentum', float('nan'), ValueError)])
+def test_wrong_options(name, value, error):
+    with pytest.raises(error, match=f'{name} must .*got'): BatchNorm2d(**{'num_features': 3, name: value})
 
 
 def test_imports_only_torch():

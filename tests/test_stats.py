@@ -15,8 +15,9 @@ from fastai.callback.hook import ActivationStats as FastaiStats
 from fastai.vision.all import (Callback, CancelBatchException, CancelEpochException, CancelFitException, CancelTrainException,
                                CancelValidException, DataLoaders, F, Learner, TensorImageBW, accuracy, set_seed)
 from torch import nn
-from convlab import stats
+from convlab import recording
 from convlab.models import simple_cnn
+from convlab.recording import Series
 from convlab.stats import ActivationStats
 
 torch.set_num_threads(1)
@@ -50,7 +51,7 @@ def hooks(model): return sum(len(m._forward_hooks) + len(m._backward_hooks) for 
 def same(theirs, ours, n_layers):
     for i in range(n_layers):
         for a, b in zip(theirs.layer_stats(i), ours.layer_stats(i)): np.testing.assert_allclose(list(b), list(a), rtol=1e-5, atol=1e-5)
-        if ours.cfg.with_hist: np.testing.assert_allclose(ours.hist(i), theirs.hist(i), atol=1e-5)
+        if ours._options.with_hist: np.testing.assert_allclose(ours.hist(i), theirs.hist(i), atol=1e-5)
 
 
 # -- the same as fastai's ------------------------------------------------------------------------------------------------
@@ -129,7 +130,7 @@ edges += [float(np.nextafter(np.float32(e), np.float32(d))) for e in (0.25, 0.5,
 
 def record(xs, batches=None, dim=1, **kwargs):
     "The rows of a record of the tensors `xs`, and the record."
-    series = stats._Series(ActivationStats(**(dict(with_hist=True) | kwargs)).cfg, dim)
+    series = Series(dim, **(dict(lo=0) | kwargs))
     for i, x in enumerate(xs): series.add(x, batches[i] if batches else i)
     return series.rows(), series
 
@@ -142,7 +143,7 @@ def test_fast_histogram_is_the_plain_one(n, scale, signed, seed, special, nans):
     x[:len(special)] = torch.tensor(special)[:n]
     x[n-min(n, nans):] = float('nan')
     before = x.clone()
-    fast, plain = record([x], signed=signed)[0]['hist'][0], stats._hist_plain(x, lo).long()
+    fast, plain = record([x], lo=lo)[0]['hist'][0], recording._hist_plain(x, lo)
     assert torch.equal(fast, plain) and fast.sum() == n - min(n, nans)
     assert torch.equal(x.nan_to_num(7.), before.nan_to_num(7.))
     if not signed: assert torch.equal(fast[1:-1], x.histc(40, 0, 10).long())
@@ -157,7 +158,7 @@ def test_moments(n, shift, scale, two_sided, seed):
     np.testing.assert_allclose(rows['mean'], exact.mean(), rtol=1e-6, atol=1e-6*scale)
     np.testing.assert_allclose((rows['far']/(n-1)).sqrt(), exact.std(), rtol=1e-5 + 1e-6*shift/scale)
     assert rows['near'].item() == ((x.abs() if two_sided else x) <= 0.05).sum() and rows['n'].item() == n
-    plain = stats._scan_plain(x, two_sided)
+    plain = recording._scan_plain(x, two_sided)
     np.testing.assert_allclose(plain[:2], [rows['mean'][0], rows['far'][0]], rtol=1e-4 + 1e-5*shift/scale, atol=1e-5*scale)
     assert plain[2] == rows['near'][0]
 
@@ -166,32 +167,32 @@ def test_moments(n, shift, scale, two_sided, seed):
 @given(batch=st.lists(st.integers(0, 12), min_size=2, max_size=30).map(sorted), most=st.integers(2, 14))
 def test_pooling_is_exact(batch, most):
     xs = [torch.randn(int(1+b)*2, generator=torch.Generator().manual_seed(i))+b for i, b in enumerate(batch)]
-    rows, series = record(xs, batch, max_batches=most)
+    rows, series = record(xs, batch, max_rows=most)
     assert rows['batch'].tolist() == sorted({b//series.width*series.width for b in batch}) and len(rows['n']) <= most
     for i, key in enumerate(sorted({b//series.width for b in batch})):
         x = torch.cat([x for x, b in zip(xs, batch) if b//series.width == key])
         assert rows['n'][i] == len(x) and rows['near'][i] == (x <= 0.05).sum()
         assert rows['mean'][i].item() == pytest.approx(x.mean().item(), abs=1e-5)
         assert (rows['far'][i]/(len(x)-1)).sqrt().item() == pytest.approx(x.std().item(), rel=1e-4)
-        assert torch.equal(rows['hist'][i], stats._hist_plain(x, 0).long())
+        assert torch.equal(rows['hist'][i], recording._hist_plain(x, 0))
 
 
 def test_what_other_devices_compute_is_the_same(monkeypatch):
     xs = [torch.randn(4, 8, 5, 5)*3 for _ in range(100)]
     fast, series = record(xs)
-    seen = series.seen
-    monkeypatch.setattr(stats._Series, '_note_cpu', stats._Series._note)
+    seen = series.units.seen
+    monkeypatch.setattr(Series, 'compiled', False)
     plain, series = record(xs)
-    assert torch.equal(fast['hist'], plain['hist']) and torch.equal(fast['near'], plain['near']) and torch.equal(seen, series.seen)
+    assert torch.equal(fast['hist'], plain['hist']) and torch.equal(fast['near'], plain['near']) and torch.equal(seen, series.units.seen)
     np.testing.assert_allclose(plain['mean'], fast['mean'], atol=1e-5)
     np.testing.assert_allclose(plain['far'], fast['far'], rtol=1e-4)
 
 
 def test_never_waits_for_a_device_in_a_batch():
     "A tensor on the device `meta` has no values: whatever asked for one would fail."
-    series = stats._Series(ActivationStats(with_hist=False).cfg, 1)
+    series = Series()
     for i in range(series.keep-1): series.add(torch.empty(64, 8, 14, 14, device='meta'), i)
-    assert series.nums.device.type == series.seen.device.type == 'meta' and len(series.noted) == 63
+    assert series.nums.device.type == series.units.seen.device.type == 'meta' and len(series.noted) == 63
 
 
 @settings(max_examples=40, deadline=None)
@@ -201,7 +202,7 @@ def test_units_that_have_been_active(shape, last, sparse, seed):
     if len(shape) == 4 and seed % 2: x = x.to(memory_format=torch.channels_last)
     series = record([x, x], dim=-1 if last else 1)[1]
     active = (x.movedim(-1 if last else 1, 0).flatten(1) > 0).any(1)
-    assert torch.equal(series.seen, active) and series.awake == active.all()
+    assert torch.equal(series.units.seen, active) and series.units.all == (active.all() and Series.compiled)
 
 
 # -- other models --------------------------------------------------------------------------------------------------------
@@ -306,7 +307,7 @@ def test_validation_is_apart():
     assert frame.groupby('phase').size().to_dict() == {'train': 5*20, 'valid': 5*6}
     assert frame.query("phase == 'valid' and layer == '4'")['n'].tolist() == [320, 320, 60]*2
     with pytest.raises(RuntimeError, match='valid=True'): plain.layer_stats(0, valid=True)
-    ours.plot_all(valid=True), ours.plot_layer_stats(0, valid=True), ours.color_dim(0, valid=True)
+    ours.plot_layer_stats(valid=True), ours.plot_layer_stats(0, valid=True), ours.color_dim(0, valid=True)
 
 
 def test_validating_afterwards_loses_nothing():
@@ -344,19 +345,19 @@ def test_a_unit_that_wakes_is_not_dead():
     awake = asleep.clone()
     awake[3, 1, 0, 1] = 1e-6
     _, series = record([asleep]*150 + [awake] + [asleep]*50)
-    assert series.seen.tolist() == [False, True, False]
+    assert series.units.seen.tolist() == [False, True, False]
 
 
 # -- every, memory -------------------------------------------------------------------------------------------------------
 
 def test_memory_is_bounded():
-    series = stats._Series(ActivationStats(with_hist=True, max_batches=50).cfg, 1)
+    series = Series(lo=0, max_rows=50)
     sizes, total, n = [], 0., 3000
     for i in range(n):
         x = torch.full((2, 3), i/n*8)
         total += x.sum().item()
         series.add(x, i)
-        if i % 500 == 499: sizes.append(sum(v.numel()*v.element_size() for v in [series.nums, series.counts, *series.old.values()]))
+        if i % 500 == 499: sizes.append(sum(v.numel()*v.element_size() for v in [series.nums, series.hist, *series.old.values()]))
     rows = series.rows()
     assert len(rows['n']) <= 50 and series.width == 64
     assert max(sizes) < (50 + series.keep)*400
@@ -459,7 +460,7 @@ def test_activations_that_are_not_finite(bad):
     assert np.isfinite(ours.layer_stats(0)[1][3]) and not np.isfinite(ours.layer_stats(0)[1][4])
     ours.plot_layer_stats(0)
     assert 'not finite from batch 4' in plt.gcf().axes[0].texts[0].get_text()
-    ours.plot_all(), ours.color_dim(0), ours.to_frame(), ours.dead()
+    ours.plot_layer_stats(), ours.color_dim(0), ours.to_frame(), ours.dead()
 
 
 def test_model_without_parameters():
@@ -471,7 +472,7 @@ def test_model_without_parameters():
     none = ActivationStats(with_hist=True, modules=[])
     train(none)
     for o in (ours, none):
-        for f in (lambda: o.layer_stats(0), lambda: o.plot_layer_stats(-1), lambda: o.color_dim(0), o.plot_all, o.to_frame, o.dead, lambda: o.stats):
+        for f in (lambda: o.layer_stats(0), lambda: o.plot_layer_stats(-1), lambda: o.color_dim(0), o.plot_layer_stats, o.to_frame, o.dead, lambda: o.stats):
             with pytest.raises(ValueError, match='include_paramless=True'): f()
 
 
@@ -479,7 +480,7 @@ def test_before_training():
     ours = ActivationStats(with_hist=True)
     Learner(loaders(), simple_cnn(), loss_func=F.cross_entropy, cbs=ours)
     assert ours.layers == ['0.0', '1.0', '2.0', '3.0', '4']
-    for f in (lambda: ours.layer_stats(0), lambda: ours.hist(0), lambda: ours.plot_layer_stats(-2), lambda: ours.color_dim(-2), ours.plot_all,
+    for f in (lambda: ours.layer_stats(0), lambda: ours.hist(0), lambda: ours.plot_layer_stats(-2), lambda: ours.color_dim(-2), ours.plot_layer_stats,
               ours.to_frame, ours.dead, lambda: ours.stats):
         with pytest.raises(RuntimeError, match='train first'): f()
     with pytest.raises(RuntimeError, match='Learner'): ActivationStats().layer_stats(0)
@@ -497,9 +498,12 @@ def test_layers_that_do_not_exist():
     with pytest.raises(KeyError, match='nothing'): train(ActivationStats(modules=['nothing']))
 
 
-@pytest.mark.parametrize('kwargs', [dict(every=0), dict(every=1.5), dict(every=-1), dict(max_batches=1), dict(max_batches=None)])
-def test_arguments_are_checked(kwargs):
-    with pytest.raises(ValueError, match=next(iter(kwargs))): ActivationStats(**kwargs)
+@pytest.mark.parametrize('error,kwargs', [
+    (ValueError, dict(every=0)), (TypeError, dict(every=1.5)), (ValueError, dict(every=-1)), (TypeError, dict(every=True)),
+    (ValueError, dict(max_batches=1)), (TypeError, dict(max_batches=None)), (TypeError, dict(modules='conv')), (TypeError, dict(modules=3)),
+    (TypeError, dict(modules=nn.Sequential(nn.ReLU()))), (TypeError, dict(modules=[0]))])
+def test_arguments_are_checked(error, kwargs):
+    with pytest.raises(error, match=next(iter(kwargs))): ActivationStats(**kwargs)
 
 
 # -- pictures ------------------------------------------------------------------------------------------------------------
@@ -509,7 +513,7 @@ def test_pictures():
     train(ours, epochs=2)
     ours.plot_layer_stats(-3)
     fig = plt.gcf()
-    assert [a.get_title() for a in fig.axes] == ['mean', 'std', '% near zero'] and 'after ReLU' in fig.get_suptitle()
+    assert [a.get_title() for a in fig.axes] == ['mean', 'standard deviation', 'near zero: share up to 0.05'] and 'after ReLU' in fig.get_suptitle()
     assert fig.axes[1].lines[0].get_ydata().tolist() == pytest.approx(list(ours.layer_stats(-3)[1]))
     ours.plot_layer_stats('0.0')
     assert 'before ReLU' in plt.gcf().get_suptitle()
@@ -519,7 +523,7 @@ def test_pictures():
     _, given = plt.subplots()
     ours.color_dim(0, ax=given)
     np.testing.assert_array_equal(given.images[0].get_array(), ours.hist(0))
-    ours.plot_all()
+    ours.plot_layer_stats()
     assert len(plt.gcf().axes[0].lines) == len(ours.layers)
 
 

@@ -1,5 +1,5 @@
-"`convlab.training`: the schedule, the optimizer and the Learner against fastai's and PyTorch's; seeds; errors; the chapter's cells."
-import platform
+"`convlab.training` and `convlab.fast`: the schedule, the optimizer and `fit` against fastai's and PyTorch's; seeds; errors; the chapter's cells."
+import signal
 import subprocess
 from contextlib import nullcontext
 from copy import deepcopy
@@ -8,8 +8,10 @@ import matplotlib
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from convlab import training
+from convlab import fast
 from convlab.all import *
+from convlab.fast import FusedAdam, channels_last
+from fastai.callback.mixup import MixUp
 
 matplotlib.use('Agg')
 for _name in [n for n in globals() if n.startswith('test')]: del globals()[_name]  # fastcore's, which are no tests
@@ -71,12 +73,12 @@ def test_schedule_stays_in_bounds(n, lr, pct):
 
 
 @pytest.mark.parametrize('kwargs, error, match', [
-    (dict(n_steps=0), ValueError, 'n_steps must be at least 1; got 0'), (dict(n_steps=-3), ValueError, 'n_steps'),
-    (dict(n_steps=2.5), TypeError, 'n_steps must be an integer; got 2.5'), (dict(n_steps=True), TypeError, 'n_steps'),
-    (dict(lr_max=0), ValueError, 'lr_max must be positive'), (dict(lr_max=-1.), ValueError, 'lr_max'),
+    (dict(n_steps=0), ValueError, 'n_steps must be a whole number of at least 1; got 0'), (dict(n_steps=-3), ValueError, 'n_steps'),
+    (dict(n_steps=2.5), TypeError, 'n_steps must be a whole number of at least 1; got 2.5'), (dict(n_steps=True), TypeError, 'n_steps'),
+    (dict(lr_max=0), ValueError, 'lr_max must be a finite number above 0; got 0'), (dict(lr_max=-1.), ValueError, 'lr_max'),
     (dict(lr_max=math.inf), ValueError, 'lr_max'), (dict(lr_max=math.nan), ValueError, 'lr_max'),
-    (dict(lr_max='0.1'), TypeError, 'lr_max must be a number'), (dict(div=0), ValueError, 'div must'),
-    (dict(div_final=-1), ValueError, 'div_final'), (dict(pct_start=1.1), ValueError, 'pct_start must be between 0 and 1; got 1.1'),
+    (dict(lr_max='0.1'), TypeError, 'lr_max must be a finite number'), (dict(div=0), ValueError, 'div must'),
+    (dict(div_final=-1), ValueError, 'div_final'), (dict(pct_start=1.1), ValueError, 'pct_start must be a finite number from 0 to 1; got 1.1'),
     (dict(pct_start=-0.1), ValueError, 'pct_start'), (dict(moms=(0.95, 0.85)), ValueError, 'moms must be three')])
 def test_schedule_errors(kwargs, error, match):
     with pytest.raises(error, match=match): one_cycle_schedule(**{**dict(n_steps=10, lr_max=0.1), **kwargs})
@@ -127,7 +129,7 @@ def test_fused_adam_leaves_what_has_no_gradient():
     before = model[1].weight.clone()
     model[0](torch.ones(1, 2)).sum().backward()
     opt.step()
-    assert torch.equal(model[1].weight, before) and model[1].weight not in opt.state or not opt.state[model[1].weight]
+    assert torch.equal(model[1].weight, before) and set(opt.opt.state) == set(model[0].parameters())
     with pytest.raises(NotImplementedError, match='closure'): opt.step(lambda: 0)
 
 
@@ -135,60 +137,12 @@ def test_fused_adam_goes_on_after_saving(dls, tmp_path):
     learn = fit(simple_cnn, dls, lr=0.01, stats=False, seed=0, progress=False)
     learn.path = tmp_path
     learn.save('half')
-    other = FastLearner(dls, simple_cnn(), loss_func=F.cross_entropy, opt_func=FusedAdam, metrics=accuracy, path=tmp_path)
+    other = Learner(dls, simple_cnn(), loss_func=CrossEntropyLossFlat(), opt_func=FusedAdam, metrics=accuracy, path=tmp_path)
     other.load('half', with_opt=True)
     for o in (learn, other):
         dls.train.rng.seed(9)
         with quiet(o): o.fit(1, 0.01)
     for p, q in zip(learn.model.parameters(), other.model.parameters()): assert torch.equal(p, q)
-
-
-# The Learner
-
-class Diary(Callback):
-    "Every event that fastai calls, in order."
-    def __init__(self): self.events = []
-
-
-for _name in [e for e in vars(event) if not e.startswith('_')]:
-    setattr(Diary, _name, lambda self, _name=_name: self.events.append(_name))
-
-
-class Once(Callback):
-    "Switches itself off after its first batch, and wants to be on again in the next fit."
-    seen = 0
-    def after_batch(self):
-        self.seen += 1
-        self.run = False
-
-
-def events(cls, dls):
-    set_seed(0)
-    learn = cls(dls, simple_cnn(), loss_func=F.cross_entropy, metrics=accuracy, cbs=[Diary(), Once()])
-    with quiet(learn):
-        learn.fit(1, 0.01)
-        learn.fit(1, 0.01)
-        learn.remove_cb(Once)
-        learn.fit(1, 0.01, cbs=ShortEpochCallback(pct=0.5))
-    return learn.diary.events
-
-
-def test_fast_learner_calls_the_same_events(dls): assert events(FastLearner, dls) == events(Learner, dls)
-
-
-def test_fast_learner_asks_a_callback_again_after_a_fit(dls):
-    learn = FastLearner(dls, simple_cnn(), loss_func=F.cross_entropy, cbs=Once())
-    with quiet(learn):
-        learn.fit(1, 0.01)
-        learn.fit(1, 0.01)
-    assert learn.once.seen == 2
-
-
-def test_fast_learner_calls_events_given_as_arguments(dls):
-    seen = []
-    learn = FastLearner(dls, simple_cnn(), loss_func=F.cross_entropy, cbs=Callback(after_batch=lambda self: seen.append(self.training)))
-    with quiet(learn): learn.fit(1, 0.01)
-    assert seen == [True]*7 + [False]*2
 
 
 # fit
@@ -242,12 +196,12 @@ def test_diverging_training_ends_with_a_result(dls):
 
 
 @pytest.mark.parametrize('kwargs, error, match', [
-    (dict(lr=0), ValueError, 'lr must be positive and finite; got 0'), (dict(lr=-0.1), ValueError, 'lr must be positive'),
-    (dict(lr=math.nan), ValueError, 'lr must'), (dict(lr='fast'), TypeError, "lr must be a number; got 'fast'"),
-    (dict(epochs=0), ValueError, 'epochs must be at least 1; got 0'), (dict(epochs=-1), ValueError, 'epochs'),
-    (dict(epochs=1.5), TypeError, 'epochs must be an integer'), (dict(seed='one'), TypeError, 'seed must be an integer or None'),
-    (dict(seed=1.5), TypeError, 'seed'), (dict(model=3), TypeError, 'model must be an nn.Module or a function that makes one; got 3'),
-    (dict(model=lambda: 3), TypeError, r'model\(\) must return an nn.Module; got int'),
+    (dict(lr=0), ValueError, 'lr must be a finite number above 0; got 0'), (dict(lr=-0.1), ValueError, 'lr must be a finite number above 0; got -0.1'),
+    (dict(lr=math.nan), ValueError, 'lr must'), (dict(lr='fast'), TypeError, "lr must be a finite number above 0; got 'fast'"),
+    (dict(epochs=0), ValueError, 'epochs must be a whole number of at least 1; got 0'), (dict(epochs=-1), ValueError, 'epochs'),
+    (dict(epochs=1.5), TypeError, 'epochs must be a whole number'), (dict(seed='one'), TypeError, 'seed must be a whole number, or None; got \'one\''),
+    (dict(seed=1.5), TypeError, 'seed'), (dict(model=3), TypeError, 'model must be an nn.Module or a function that makes one; got int'),
+    (dict(model=lambda: 3), TypeError, r'model\(\) must be an nn.Module; got int'),
     (dict(model=nn.Flatten()), ValueError, 'model must have parameters to train'),
     (dict(dls=[1, 2]), TypeError, 'dls must be fastai DataLoaders, as get_dls makes; got list'),
     (dict(dls=None), TypeError, 'dls must be fastai DataLoaders')])
@@ -256,7 +210,7 @@ def test_fit_errors(dls, kwargs, error, match):
 
 
 def test_fit_needs_a_batch_and_two_loaders(dls, path):
-    with pytest.raises(ValueError, match='dls.train must have a batch at least; got bs=4001 for 4000'):
+    with pytest.raises(ValueError, match='dls.train must have a batch at least; got none in 4000 items'):
         fit(simple_cnn, get_dls(4001, path))
     with pytest.raises(ValueError, match='dls must have two loaders'): fit(simple_cnn, DataLoaders(dls.train))
 
@@ -297,118 +251,270 @@ def test_chapter_one_cycle_and_batch_norm(dls, norm, idx, calls, no_figures):
         assert learn.activation_stats.hist(idx).shape == (40, epochs*len(dls.train))
 
 
-# -- channels last ---------------------------------------------------------------------------------------------------------
+# The Learner that `fit` returns
 
-def layouts(learn):
-    "Are parameters, their gradients and what the optimizer remembers of them in the usual order?"
-    ps = list(learn.model.parameters())
-    kept = [v for p in ps if learn.opt for v in learn.opt.state[p].values() if isinstance(v, torch.Tensor)]
-    return all(t.is_contiguous() for t in [*ps, *kept, *(p.grad for p in ps if p.grad is not None)])
+def test_it_predicts(path, tmp_path):
+    learn = fit(simple_cnn, get_dls(64, path), 2, 0.01, stats=False, seed=0, progress=False)
+    acc, file = learn.recorder.values[-1][2], digit_files(path)[-1]
+    for item in (file, str(file), PILImageBW.create(file), tensor(PILImageBW.create(file))):
+        label, idx, probs = learn.predict(item)
+        assert label == file.parent.name == learn.dls.vocab[idx]
+        assert probs.argmax() == idx and probs.sum().item() == pytest.approx(1, abs=1e-5)
+    preds, targs = learn.get_preds()
+    torch.testing.assert_close(preds.sum(1), torch.ones(1000))
+    assert (preds.argmax(1) == targs).float().mean().item() == pytest.approx(acc, abs=1e-6)
+    interp = ClassificationInterpretation.from_learner(learn)
+    assert interp.confusion_matrix().sum() == 1000 and interp.confusion_matrix().trace() == (preds.argmax(1) == targs).sum()
+    interp.plot_top_losses(4)
+    plt.close('all')
+    learn.path = tmp_path
+    learn.export()
+    label, *_ = load_learner(tmp_path/'export.pkl').predict(file)
+    assert label == file.parent.name
 
 
+def test_it_takes_what_a_learner_takes(path):
+    seen = []
+    learn = fit(simple_cnn, get_dls(64, path), 2, 0.05, seed=0, progress=False, loss_func=LabelSmoothingCrossEntropy(), opt_func=SGD,
+                metrics=[accuracy, error_rate], cbs=[MixUp(), Callback(after_epoch=lambda self: seen.append(self.epoch))])
+    assert seen == [0, 1] and type(learn.opt) is Optimizer and isinstance(learn.loss_func, LabelSmoothingCrossEntropy)
+    *_, acc, err = learn.recorder.values[-1]
+    assert acc+err == pytest.approx(1)
+    assert len(learn.activation_stats.layer_stats(0)[0]) == 124
+
+
+def test_mixup_trains(path):
+    learn = fit(simple_cnn, get_dls(64, path), 3, 0.01, True, seed=0, progress=False, cbs=MixUp())
+    assert learn.recorder.values[-1][2] > 0.85 and isinstance(learn.loss_func, CrossEntropyLossFlat)
+
+
+@pytest.mark.parametrize('cbs', [[TrainEvalCallback, Recorder, CastToTensor], [TrainEvalCallback, CastToTensor]], ids=['no bar', 'no recorder'])
+@pytest.mark.parametrize('progress', [True, False])
+def test_fastais_defaults_may_be_changed(monkeypatch, dls, cbs, progress):
+    monkeypatch.setattr(defaults, 'callbacks', cbs)
+    learn = fit(simple_cnn, dls, lr=0.01, one_cycle=True, seed=0, progress=progress)
+    assert not hasattr(learn, 'progress') and len(learn.activation_stats.layer_stats(0)[0]) == 7
+
+
+def test_numbers_of_any_kind(dls):
+    a, b = [fit(simple_cnn, dls, n, lr, True, stats=False, seed=seed, progress=False)
+            for n, lr, seed in ((1, 0.01, 3), (np.int64(1), np.float64(0.01), tensor(3)))]
+    assert torch.equal(*[next(o.model.parameters()) for o in (a, b)])
+    assert len(fit(simple_cnn, dls, lr=np.float32(0.01), stats=False, progress=False).recorder.losses) == 7
+
+
+def test_a_seed_sets_all_random_numbers(dls):
+    def draw():
+        fit(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), dls, lr=0.01, stats=False, seed=7, progress=False)
+        return random.random(), np.random.rand(), torch.rand(1).item(), dls.train.rng.random()
+    assert draw() == draw()
+
+
+def test_pytorchs_loaders_will_do():
+    data = list(zip(torch.randn(32, 1, 28, 28), torch.randint(10, (32,))))
+    dl = torch.utils.data.DataLoader(data, batch_size=8)
+    learn = fit(simple_cnn, DataLoaders(dl, dl), 2, 0.01, seed=0, progress=False)
+    assert len(learn.recorder.losses) == 8
+
+
+# Interrupts
+
+class Stop(Callback):
+    "Raises `error` in the second batch of the second epoch."
+    def __init__(self, error): self.error = error
+
+    def after_backward(self):
+        if self.epoch == 1 and self.iter == 1: raise self.error
+
+
+def test_an_interrupt_leaves_learner_and_records(path, capsys):
+    learn = fit(simple_cnn, get_dls(512, path), 5, 0.01, True, seed=0, cbs=[Stop(KeyboardInterrupt()), MixUp()])
+    assert 'Interrupted after 8 updates: this is the Learner as far as it came.' in capsys.readouterr().out
+    assert len(learn.recorder.losses) == 8 and len(learn.recorder.values) == 1
+    assert len(learn.activation_stats.layer_stats(0)[0]) in (8, 9)
+    assert not any(m._forward_hooks for m in learn.model.modules()) and isinstance(learn.loss_func, CrossEntropyLossFlat)
+    learn.remove_cb(Stop)
+    learn.fit(1, 0.01)
+    assert learn.recorder.values[-1][2] > 0.5
+
+
+@pytest.mark.parametrize('error, progress', [(KeyboardInterrupt, False), (RuntimeError, True)])
+def test_scripts_are_interrupted_and_errors_passed_on(path, error, progress):
+    with pytest.raises(error): fit(simple_cnn, get_dls(512, path), 5, 0.01, seed=0, progress=progress, cbs=Stop(error('stop')))
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='POSIX signals')
+def test_a_real_interrupt(path):
+    "Ctrl-C in a process of its own."
+    code = f"""
+from convlab.all import *
+dls = get_dls(64, {str(path)!r})
+print('ready', flush=True)
+learn = fit(simple_cnn, dls, 1000, 0.01, seed=0, cbs=Callback(after_epoch=lambda self: print('epoch done', flush=True)))
+print('kept', len(learn.recorder.values), len(learn.activation_stats.layer_stats(0)[0]) > 0)
+"""
+    p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in p.stdout:
+        if 'epoch done' in line: break
+    p.send_signal(signal.SIGINT)
+    out, err = p.communicate(timeout=120)
+    assert p.returncode == 0, err
+    assert 'Interrupted after' in out and re.search(r'kept \d+ True', out)
+
+
+# Channels last
+
+def known(cls):
+    "Make a callback count as the library's own, so that a test can look on."
+    cls.__module__ = 'convlab.tests'
+    return cls
+
+
+def lie_last(t): return t.ndim == 4 and not t.is_contiguous() and t.is_contiguous(memory_format=torch.channels_last)
+
+
+@known
 class Note(Callback):
-    "Notes the order of the second layer's weights and outputs; stops at a batch if told to."
+    "Notes whether kernels and their gradients lie last; raises `stop` in the second batch."
     def __init__(self, stop=None): self.stop, self.seen = stop, []
 
     def after_backward(self):
-        w = self.learn.model[1][0].weight
-        self.seen.append((w.is_contiguous(memory_format=torch.channels_last), w.grad.is_contiguous(memory_format=torch.channels_last)))
+        ps = list(self.learn.model.parameters())
+        self.seen.append((any(map(lie_last, ps)), any(lie_last(p.grad) for p in ps)))
         if self.stop and len(self.seen) == 2: raise self.stop
 
 
+@known
+class Double(Callback):
+    order = 10
+    def before_batch(self): self.learn.xb = [o.double() for o in self.xb]
+
+
+def pools():
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.LeakyReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 8, 3, groups=2), nn.ReLU(),
+                         nn.Identity(), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 10))
+
+
+@pytest.mark.parametrize('make', [simple_cnn, partial(simple_cnn, norm=nn.BatchNorm2d), pools], ids=['plain', 'batch norm', 'pools'])
+def test_either_order_trains_alike(dls, make):
+    "In float64, since sums are taken in another order."
+    models = []
+    for last in (True, False):
+        set_seed(0)
+        dls.train.rng.seed(0)
+        learn = Learner(dls, make().double(), CrossEntropyLossFlat(), FusedAdam, cbs=[Double(), note := Note()])
+        with channels_last(learn) if last else nullcontext(), quiet(learn): learn.fit(2, 0.01)
+        assert set(note.seen) == {(last, last)}
+        models.append(learn.model)
+    for p, q in zip(*[m.state_dict().values() for m in models], strict=True): torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-8)
+
+
 @pytest.mark.parametrize('stop', [None, KeyboardInterrupt(), RuntimeError('broken')], ids=['to the end', 'interrupt', 'error'])
-def test_channels_come_last_only_while_training(monkeypatch, path, stop):
-    note, learners = Note(stop), []
-    class Watched(training.FastLearner):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            self.add_cb(note)
-            learners.append(self)
-    monkeypatch.setattr(training, 'FastLearner', Watched)
+def test_channels_lie_last_only_while_training(path, stop):
+    model, note = simple_cnn(norm=nn.BatchNorm2d), Note(stop)
+    ps = list(model.parameters())
+    before, memory, grad = [p.detach() for p in ps], [p.data_ptr() for p in ps], lambda: [p.grad for p in ps if p.grad is not None]
     with pytest.raises(type(stop)) if stop else nullcontext():
-        fit(simple_cnn(norm=nn.BatchNorm2d), get_dls(64, path), 1, 0.01, seed=0, progress=False)
-    learn, = learners
-    assert set(note.seen) == {(True, True)} and layouts(learn)
-    assert not any('forward' in vars(m) for m in learn.model.modules())
-    learn.remove_cb(note)
-    with quiet(learn): learn.fit(1, 0.01)
-    assert layouts(learn) and learn.recorder.values[-1][2] > 0.5
+        fit(model, get_dls(64, path), 1, 0.01, seed=0, progress=False, cbs=note)
+    assert set(note.seen) == {(True, True)} and not any(map(lie_last, [*ps, *grad(), *before]))
+    assert [p.data_ptr() for p in ps] == memory and all(torch.equal(p, b) for p, b in zip(ps, before))  # who looked on sees the new weights
+    state = note.learn.opt.opt.state.values() if note.learn else []
+    assert not any(lie_last(v) for o in state for v in o.values())
 
 
-def test_a_model_that_views_its_activations_is_left_alone(path):
-    class Views(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv, self.lin = nn.Conv2d(1, 8, 3, stride=2), nn.Linear(8*13*13, 10)
-        def forward(self, x): return self.lin(self.conv(x).relu().view(x.shape[0], -1))
-    assert not training._takes_any_order(Views()) and not training._takes_any_order(nn.Sequential(nn.Conv3d(1, 2, 3)))
-    hooked = nn.Sequential(nn.Conv2d(1, 2, 3))
-    hooked[0].register_forward_hook(lambda m, i, o: o.view(-1))
-    assert not training._takes_any_order(hooked) and training._takes_any_order(simple_cnn(norm=nn.BatchNorm2d))
-    assert fit(Views(), get_dls(64, path), 1, 0.01, seed=0, progress=False).recorder.values[-1][2] > 0.5
+class Views(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.lin = nn.Conv2d(1, 8, 3, stride=2), nn.Linear(8*13*13, 10)
+
+    def forward(self, x): return self.lin(self.conv(x).relu().view(x.shape[0], -1))
 
 
-# Batch normalization of few channels
-
-def normalized(forward, m, x, frozen=False):
-    "What `forward` makes of `m` and `x`, with all gradients and running averages."
-    m, x = deepcopy(m), x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-    m.weight.requires_grad_(not frozen)
-    y = forward(m, x)
-    set_seed(1)
-    (y*torch.randn_like(y)).sum().backward()
-    return y, x.grad, m.weight.grad, m.bias.grad, m.running_mean, m.running_var, m.num_batches_tracked
+def view(*args):
+    "Call `view` on every tensor in `args`, as a hook may."
+    for o in args:
+        if isinstance(o, tuple): view(*o)
+        elif isinstance(o, torch.Tensor): o.view(-1)
 
 
-@pytest.mark.parametrize('frozen', [False, True])
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
-@pytest.mark.parametrize('shape', [(64, 8, 14, 14), (50, 3, 31, 30), (64, 15, 9, 9), (65, 1, 33, 32)])
-def test_few_channels_are_normalized_as_pytorch_does(shape, dtype, frozen):
+class View(nn.Module):
+    def forward(self, w): return w.view(-1).view(w.shape)
+
+
+def hooked(kind):
+    "A network with a hook that calls `view`, each kind in a place of its own."
+    model = simple_cnn()
+    m = model[1][0]
+    if kind == 'forward': m.register_forward_hook(view)
+    if kind == 'pre-forward': m.register_forward_pre_hook(view)
+    if kind == 'backward': m.register_full_backward_hook(view)
+    if kind == 'pre-backward': m.register_full_backward_pre_hook(view)
+    if kind == 'gradient': m.weight.register_hook(view)
+    if kind == 'accumulated': m.weight.register_post_accumulate_grad_hook(lambda p: view(p.grad))
+    if kind == 'parametrized': nn.utils.parametrize.register_parametrization(m, 'weight', View())
+    if kind == 'patched': m.forward = lambda x: nn.Conv2d.forward(m, x.view(-1).view(x.shape))
+    return model
+
+
+@pytest.mark.parametrize('make', [Views, *[partial(hooked, k) for k in ('forward', 'pre-forward', 'backward', 'pre-backward', 'gradient', 'accumulated',
+                                                                        'parametrized', 'patched')]])
+def test_a_model_that_minds_is_left_alone(dls, make):
     set_seed(0)
-    m = nn.BatchNorm2d(shape[1], eps=1e-3, momentum=0.3).to(dtype)
-    nn.init.uniform_(m.weight), nn.init.uniform_(m.bias)
-    x = (torch.randn(shape, dtype=dtype)*3+5).to(memory_format=torch.channels_last)
-    assert training._few_channels(m)
-    for a, b in zip(normalized(training._norm_forward, m, x, frozen), normalized(nn.BatchNorm2d.forward, m, x, frozen), strict=True):
-        if a is None: assert b is None and frozen
-        else: torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5*b.abs().max().item())
+    model, note = make(), Note()
+    theirs = deepcopy(model) if make is Views else None
+    learn = fit(model, dls, 2, 0.01, seed=0, progress=False, cbs=note)
+    assert not any(map(any, note.seen)) and len(learn.recorder.losses) == 14
+    if theirs:
+        set_seed(0)
+        dls.train.rng.seed(0)
+        plain = Learner(dls, theirs, F.cross_entropy)
+        with quiet(plain): plain.fit(2, 0.01)
+        np.testing.assert_allclose(learn.recorder.losses, plain.recorder.losses, atol=1e-4)
 
 
-@pytest.mark.parametrize('x', [torch.randn(64, 8, 14, 14), torch.randn(2, 8, 3, 3).to(memory_format=torch.channels_last),
-                               torch.randn(64, 8, 14, 14).to(memory_format=torch.channels_last)], ids=['channels first', 'few', 'eval'])
-def test_pytorch_normalizes_what_is_not_worth_it(monkeypatch, x):
-    monkeypatch.setattr(training._RowNorm, 'apply', lambda *args: pytest.fail('not worth it'))
-    m = nn.BatchNorm2d(8).train(x.shape[0] < 64 or x.is_contiguous())
-    torch.testing.assert_close(training._norm_forward(m, x), m(x))
+def views_weights(pred, targ): return F.cross_entropy(pred, targ) + sum(p.view(-1).abs().sum() for p in views_weights.model.parameters())*1e-4
 
 
-def test_norms_with_other_options_are_left_alone():
-    for kwargs in (dict(affine=False), dict(track_running_stats=False), dict(momentum=None)):
-        assert not training._few_channels(nn.BatchNorm2d(8, **kwargs))
-    assert not training._few_channels(nn.BatchNorm2d(16)) and not training._few_channels(nn.Conv2d(8, 8, 1))
-    with pytest.raises(ValueError, match='more than 1 value per channel'):
-        training._norm_forward(nn.BatchNorm2d(8), torch.randn(1, 8, 1, 1))
+class ViewsGradients(Callback):
+    def after_backward(self): self.norm = torch.cat([p.grad.view(-1) for p in self.model.parameters()]).norm()
 
 
-# Memory
+def test_what_is_not_known_may_call_view(dls):
+    views_weights.model = model = simple_cnn()
+    for kwargs in (dict(loss_func=views_weights), dict(cbs=ViewsGradients()), dict(opt_func=Adam), dict(opt_func=SGD),
+                   dict(cbs=Callback(after_backward=lambda self: [p.grad.view(-1) for p in self.model.parameters()]))):
+        note = Note()
+        fit(model, dls, 1, 0.01, stats=False, progress=False, **{**kwargs, 'cbs': L(kwargs.get('cbs'))+[note]})
+        assert not any(map(any, note.seen)), kwargs
 
-@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='only glibc can be asked to keep memory')
-def test_memory_is_kept_while_training():
-    "In a process of its own, since what glibc is asked for lasts."
-    code = """
-import resource, torch
-from convlab.training import _memory_kept
-def pages():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(5): [torch.ones(2**20) for _ in range(25)]
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-usual = pages()
-with _memory_kept(): pages(); kept = pages()
-again = pages()
-print(usual, kept, again)
+
+@pytest.mark.parametrize('model', [nn.Sequential(nn.Conv2d(1, 2, 3)), nn.Sequential(nn.Conv3d(1, 2, 3), nn.Flatten()), Views(),
+                                   nn.Sequential(nn.Conv2d(1, 2, 3), nn.Dropout(), nn.Flatten()),
+                                   simple_cnn().to(memory_format=torch.channels_last)], ids=lambda m: repr(m)[:30].split('\n')[-1])
+def test_what_else_is_left_alone(model): assert not fast._takes_any_order(model) and fast._takes_any_order(simple_cnn(norm=nn.BatchNorm2d))
+
+
+# Weights saved while `fit` is under way belong to PyTorch alone
+
+@known
+class Save(Callback):
+    def __init__(self, folder): self.folder = folder
+
+    def after_batch(self):
+        if self.training: torch.save(self.model, self.folder/'model.pt'), torch.save(self.model.state_dict(), self.folder/'state.pt')
+
+
+def test_weights_saved_on_the_way_need_no_convlab(dls, tmp_path):
+    learn = fit(simple_cnn(norm=nn.BatchNorm2d), dls, 1, 0.01, stats=False, progress=False, cbs=[Save(tmp_path), note := Note()])
+    assert note.seen[0] == (True, True)
+    code = f"""
+import sys, torch
+for name in ('convlab', 'fastai', 'fastcore'): sys.modules[name] = None
+model = torch.load({str(tmp_path/'model.pt')!r}, weights_only=False)
+state = torch.load({str(tmp_path/'state.pt')!r}, weights_only=True)
+model.load_state_dict(state)
+assert model.eval()(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
 """
-    env = {k: v for k, v in os.environ.items() if not k.startswith('MALLOC_')}
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env=env)
-    usual, kept, again = map(int, done.stdout.split())
-    # The first round may leave no hole for one of the 25 tensors, which then takes new pages, once
-    assert kept <= 2*1024 < usual/5 and again > 10_000, done.stdout  # in between it was all given back
+    subprocess.run([sys.executable, '-c', code], check=True, cwd=tmp_path, env={k: v for k, v in os.environ.items() if k != 'PYTHONPATH'})
+    state = torch.load(tmp_path/'state.pt')
+    assert all(torch.equal(v, state[k]) for k, v in learn.model.state_dict().items())  # the last batch's

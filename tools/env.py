@@ -47,8 +47,11 @@ def main(venv):
     print('Setting up %s: this downloads PyTorch and Jupyter, once.' % os.path.relpath(venv), flush=True)
     if not os.path.exists(python): subprocess.check_call([sys.executable, '-m', 'venv', venv])
     done = subprocess.call([python, '-m', 'pip', 'install', '--disable-pip-version-check', '-c', os.path.join(root, 'constraints.txt'),
-                            '-e', root + '[dev]'])
+                            '-e', root + '[course,fast,dev]'])
     if done: stop('the packages could not be installed; the lines above say why. `make clean` and the same command start afresh')
+    bin_dir = os.path.dirname(python)
+    for name in os.listdir(bin_dir):  # nbdev 3 spells its command with a hyphen, and everybody knows it with an underscore
+        if name.startswith('nbdev-test'): shutil.copy(os.path.join(bin_dir, name), os.path.join(bin_dir, name.replace('-', '_', 1)))
     settings = os.path.join(venv, 'share', 'jupyter', 'lab', 'settings')
     os.makedirs(settings, exist_ok=True)
     with open(os.path.join(settings, 'overrides.json'), 'w') as f: f.write(quiet)

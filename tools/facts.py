@@ -1,7 +1,10 @@
-"Rewrite every copy of a fact that settings.ini or nbs/index.ipynb holds: Colab badges, set-up cells, version, README.md."
+"""Rewrite every copy of a fact that settings.ini or nbs/index.ipynb holds: Colab badges, set-up cells, version, README.md.
+
+Where git knows a repository on GitHub as `origin`, settings.ini first gets its user, repo and branch."""
 import argparse
 import json
 import re
+import subprocess
 import sys
 from base64 import b64decode
 from configparser import ConfigParser
@@ -63,7 +66,7 @@ def readme(index: str) -> tuple[str, dict]:  # Markdown, and the pictures it sho
     for cell in json.loads(index)['cells']:
         src = ''.join(cell['source'])
         if cell['cell_type'] == 'markdown':
-            text.append(re.sub(r'\]\((\w+\.ipynb)\)', r'](nbs/\1)', src))
+            text.append(re.sub(r'\]\(((?:engine/)?\w+\.ipynb)\)', r'](nbs/\1)', src))
             continue
         if src.startswith(setup_mark): continue
         alt = re.search(r'^#\| fig-alt: (.*)$', src, re.M)
@@ -97,16 +100,37 @@ def differing(root: Path) -> dict:
     return {p: b for p, b in expected(root).items() if not same(p, b)}
 
 
+def remote(root: Path) -> dict:  # user, repo and branch; empty where there is no remote on GitHub
+    "The address that git knows the house by."
+    def git(*args): return subprocess.run(['git', '-C', root, *args], capture_output=True, text=True).stdout.strip()
+    at = re.search(r'github\.com[:/]([\w.-]+)/([\w.-]+?)(?:\.git)?/?$', git('remote', 'get-url', 'origin'))
+    if not at: return {}
+    head = git('symbolic-ref', '--short', 'refs/remotes/origin/HEAD').removeprefix('origin/')
+    return dict(user=at[1], repo=at[2], **({'branch': head} if head else {}))
+
+
+def move(root: Path, address: dict):
+    "Write user, repo and branch of `address` into settings.ini, and leave the rest of it as it is."
+    ini = root/'settings.ini'
+    text = ini.read_text(encoding='utf-8')
+    for key, value in address.items(): text = re.sub(rf'^{key} = .*', f'{key} = {value}', text, flags=re.M)
+    ini.write_text(text, encoding='utf-8')
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
-    ap.add_argument('--check', action='store_true', help='change nothing; fail if a copy disagrees')
-    check = ap.parse_args().check
-    for path, new in (differing(root)).items():
-        print(f"{path.relative_to(root)} {'disagrees: run `make badges`' if check else 'rewritten'}")
-        if not check:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(new)
-    sys.exit(bool(check and differing(root)))
+    ap.add_argument('--repository', metavar='USER/REPO', help='change nothing; fail if settings.ini names another repository')
+    wanted = ap.parse_args().repository
+    f = facts(root)
+    if wanted:
+        if wanted.lower() != f"{f['user']}/{f['repo']}".lower():
+            sys.exit(f"settings.ini says {f['user']}/{f['repo']}, and this is {wanted}: run `make badges` in a clone of it and commit")
+        return
+    move(root, remote(root))
+    for path, new in differing(root).items():
+        print(f'{path.relative_to(root)} rewritten')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(new)
 
 
 if __name__ == '__main__': main()
