@@ -71,8 +71,8 @@ def _field(args, model, size):
     f = receptive_field(model, size, args.layer)
     rows = [('whole' if w else n, '' if j is None else j, '' if w else s) for n,w,j,s in zip(f.size, f.whole, f.jump, f.start)]
     if args.csv: return '\n'.join(['size,jump,start', *(','.join(map(str, r)) for r in rows), ''])
-    lines = [(label, '×'.join(map(str, column))) for label,column in zip(('receptive field', 'jump', 'starts at'), zip(*rows)) if any(v != '' for v in column)]
-    return '\n'.join(f'{label:17}{text}' for label,text in lines) + '\n'
+    columns = zip(('receptive field', 'jump', 'starts at'), zip(*rows))
+    return ''.join(f"{label:17}{'×'.join(map(str, column))}\n" for label,column in columns if any(v != '' for v in column))
 
 # %% ../nbs/engine/command.ipynb #4f914178
 def main(

@@ -9,6 +9,7 @@ __all__ = ['totals', 'Arithmetic']
 import math
 import warnings
 from html import escape
+from textwrap import wrap
 from .checks import whole
 from .reach import node_field
 
@@ -123,7 +124,7 @@ def _text(table, most=None, width=80):
         return ''.join(' '*gaps[k] + (c[k].ljust(w) if k in ('name','type','output') else c[k].rjust(w)) for k,w in wide.items()).rstrip()
     first,last,left = _some(rows, most)
     gap = [f'… {left} rows more …'] if left else []
-    return '\n'.join([line(_heads), *map(line, first), *gap, *map(line, last), line(total), '', *_caption(table)])
+    return '\n'.join([line(_heads), *map(line, first), *gap, *map(line, last), line(total), '', *(w for c in _caption(table) for w in wrap(c, width))])
 
 # %% ../nbs/engine/table.ipynb #725334d8
 def _caption(table): # what a total is, in full
@@ -172,14 +173,14 @@ def _blocks(df, depth, types):
 # %% ../nbs/engine/table.ipynb #f40f122d
 class Arithmetic:
     """What a model costs and sees, one row a layer call. `table[...]`, `table.params`, `table.loc[...]` and every other thing that a DataFrame can do
-    work on the calls. The receptive field is infinite where it is the whole image."""
+    work on the calls; `to_csv` and the like save all rows. The receptive field is infinite where it is the whole image."""
     def __init__(self, frame, types, uncounted=()):
         self._frame,self._types = frame,types # all rows; the class of each module
         self.uncounted = list(uncounted) # operations that have no count; their cells are empty
 
     def to_frame(self): # DataFrame
-        """All numbers: the calls, then (see `kind`) what was never called or used. Where the sides of something differ, its column has the larger one, and a
-        column more (`kernel sides`) has them all. Shares are of the whole model, from 0 to 1."""
+        """All numbers: the calls, then (see `kind`) what was never called or used. Where the sides of something differ, its column
+        has the larger one, and a column more (`kernel sides`) has them all. Shares are of the whole model, from 0 to 1."""
         return self._frame.copy()
 
     @property
@@ -214,7 +215,7 @@ class Arithmetic:
     def __dir__(self): return sorted({*super().__dir__(), *dir(self.calls)})
     def __getattr__(self, name):
         if name.startswith('_'): raise AttributeError(name) # not yet there while it is unpickled
-        return getattr(self.calls, name)
+        return getattr(self._frame if name.startswith('to_') else self.calls, name) # what is saved is saved whole
 
 # %% ../nbs/engine/table.ipynb #9fce072a
 def _table(model, t): # of the trace `t` of `model`

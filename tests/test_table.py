@@ -106,6 +106,10 @@ def test_totals_of_some_rows(resnet):
     assert tot == dict(params=2_049_000, unused=0, multiplications=2_048_000)
 
 
+def test_what_is_saved_is_saved_whole(googlenet):
+    assert totals(pd.read_csv(StringIO(googlenet.to_csv(index=False)))) == totals(googlenet)
+
+
 # A DataFrame for all that it does not know itself
 
 def test_works_like_a_frame(resnet):
@@ -161,6 +165,26 @@ def test_nothing_to_show():
     table = arithmetic(nn.Identity(), (1, 4, 4))
     assert totals(table) == dict(params=0, unused=0, multiplications=0)
     for view in (str(table), repr(table), table._repr_html_(), str(table.by_block(0))): assert 'Identity' in view and 'nan' not in view.lower()
+
+
+def uncounted():
+    from convlab.table import _table
+    from convlab.tracing import trace_model
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(18, 3))
+    t = trace_model(model, (1, 5, 5))
+    t.rows[0]['mults'] = None
+    return _table(model, t)
+
+
+def test_what_has_no_count_is_empty():
+    with pytest.warns(UserWarning) as said: table = uncounted()
+    assert len(said) == 1 and 'no rule says how much Conv2d multiplies' in str(said[0].message)
+    assert table.uncounted == ['Conv2d'] and table.multiplications.isna().tolist() == [True, False, False, False]
+    assert totals(table)['multiplications'] == 54 and totals(table.by_block(0))['multiplications'] == 54
+    assert str(table).splitlines()[1].split() == ['0', 'Conv2d', '2×3×3', '20', '26%', '3'] and 'without a count: Conv2d' in str(table)
+    assert 'without a count: Conv2d' in table._repr_html_() and 'nan' not in table._repr_html_() + str(table)
+    assert totals(pd.read_csv(StringIO(table.to_csv(index=False)))) == totals(table)
+    show_arithmetic(table)
 
 
 # Blocks
