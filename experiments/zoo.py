@@ -6,9 +6,11 @@ import json
 import multiprocessing
 import os
 import random
+import sys
 import time
 import warnings
 from pathlib import Path
+from queue import Empty
 
 import pandas as pd
 import torch
@@ -17,7 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from convlab import compat  # noqa: F401  makes torchvision importable
 from convlab.arithmetic import arithmetic, totals
-from convlab.receptive import _map_dims, gradient_probe, image_box, receptive_field, trace_precedents
+from convlab.reach import _map_dims
+from convlab.receptive import gradient_probe, image_box, receptive_field, trace_precedents
 from convlab.tracing import trace_model
 import torchvision
 from torchvision import models
@@ -73,12 +76,24 @@ def build(name, source, kind):
 
 
 def plain_nms(boxes, scores, threshold):
-    "Non-maximum suppression, for a torchvision without its compiled operators."
     keep, order = [], scores.argsort(descending=True)
     while len(order):
         keep.append(order[0])
         order = order[1:][torchvision.ops.box_iou(boxes[order[:1]], boxes[order[1:]])[0] <= threshold]
     return torch.stack(keep) if keep else order
+
+
+def declare():
+    "Where torchvision has no compiled operators, give the two that detectors need a plain one each."
+    if torchvision.extension._has_ops(): return None
+    module = sys.modules['torchvision.ops.roi_align']
+    lib = torch.library.Library('torchvision', 'FRAGMENT')
+    lib.define('roi_align(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width, int sampling_ratio, '
+               'bool aligned) -> Tensor')
+    lib.impl('nms', plain_nms, 'CPU')
+    lib.impl('roi_align', module._roi_align, 'CPU')
+    torchvision.extension._has_ops = module._has_ops = lambda: True
+    return lib
 
 
 def torch_counts(model, name, source, kind):
@@ -87,16 +102,13 @@ def torch_counts(model, name, source, kind):
     def run(model, size, device):
         x, counter = torch.zeros(1, *size, device=device), FlopCounterMode(display=False)
         with torch.no_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), counter:
-            model.to(device)([x[0]] if kind == 'detection' else x)
+            model.requires_grad_(False).to(device)(x)
         return {str(op).split('.')[-1]: n//2 for op, n in counter.get_flop_counts().get('Global', {}).items()}
     model, size = model
     if kind != 'detection':  # its boxes depend on the numbers
         try: return run(model, size, 'meta')
         except Exception: model, _ = build(name, source, kind)
     return run(model, size, 'cpu')
-
-
-def example(kind, size): return dict(inputs=([torch.zeros(size)],)) if kind == 'detection' else dict(input_size=size)
 
 
 def probe(model, name, size, n=2):
@@ -107,7 +119,9 @@ def probe(model, name, size, n=2):
         try: t = trace_model(model, little)
         except Exception: continue
         break
-    maps = {layer: [nodes[-1].shape[d] for d in dims] for layer, nodes in t.calls.items() if layer and (dims := _map_dims(nodes[-1]))}
+    maps = {}
+    for layer, calls in t.calls.items():
+        if layer and calls[-1] and (dims := _map_dims(node := calls[-1][0][1])): maps[layer] = [node.shape[d] for d in dims]
     maps = {m: sides for m, sides in maps.items() if max(sides) > 1}
     for layer in rng.sample([*maps], min(n, len(maps))):
         place = dict(zip(('depth', 'row', 'col')[-len(maps[layer]):], [rng.randrange(s) for s in maps[layer]]))
@@ -126,11 +140,11 @@ def measure(name, source, kind, probed, queue):
         model, size = build(name, source, kind)
         row['input'] = '×'.join(map(str, size))
         start = time.time()
-        table = arithmetic(model, **example(kind, size))
+        table = arithmetic(model, size)
         row['seconds'] = round(time.time()-start, 2)
         tot = totals(table)
         row |= dict(params=tot['params'], params_ok=tot['params'] == sum(p.numel() for p in model.parameters()), macs=tot['multiplications'])
-        field = receptive_field(model, **example(kind, size))
+        field = receptive_field(model, size)
         row['field'] = '×'.join('whole' if w else str(s) for s, w in zip(field.size, field.whole))
         if probed: row['probe'] = probe(model, name, size)
         theirs = torch_counts((model, size), name, source, kind)
@@ -146,11 +160,14 @@ def run(model, limit, probed):
     queue = ctx.Queue()
     p = ctx.Process(target=measure, args=(*model, probed, queue))
     p.start()
-    try: row = queue.get(timeout=limit)
-    except Exception: row = dict(zip(columns, model), error=f'no answer within {limit} s')
+    row, end = None, time.time()+limit
+    while row is None and time.time() < end:
+        try: row = queue.get(timeout=1)
+        except Empty:
+            if not p.is_alive(): break
     p.kill()
     p.join()
-    return row
+    return row or dict(zip(columns, model), error=f'no answer within {limit} s' if time.time() >= end else f'the process ended with {p.exitcode}')
 
 
 def read(path):
@@ -166,7 +183,7 @@ def main():
     ap.add_argument('--errors', action='store_true', help='run again what failed or differed')
     ap.add_argument('--out', type=Path, default=path)
     args = ap.parse_args()
-    if not torchvision.extension._has_ops(): torchvision.ops.boxes.nms = torchvision.ops.nms = plain_nms
+    lib = declare()  # noqa: F841  forgotten when it is collected
     done = {(r['name'], r['source']): r for r in read(args.out)} if args.out.exists() else {}
     every = [*torchvision_models(), *timm_models()]
     third = set(random.Random(42).sample([m[:2] for m in every], len(every)//3))
