@@ -10,17 +10,22 @@ import sys
 from types import ModuleType
 from torch import nn
 from .table import Arithmetic, _table, totals
-from .tracing import trace_model
+from .tracing import tell, trace_model
 _all_ = ['totals']
 
 # %% ../nbs/04_arithmetic.ipynb #1c3e61d8
 def arithmetic(
     model:nn.Module, # any model; counted in evaluation mode, and left as it was
-    input_size:tuple, # shape of one input without the batch, such as `(3,224,224)`
+    input_size:tuple=None, # shape of one input without the batch, such as `(3,224,224)`
+    *,
+    inputs=None, # in place of `input_size`: an example, a tuple of arguments, a dict of keyword arguments, or both of these in a tuple
 ) -> Arithmetic: # a table, one row a layer call, in order; works like a DataFrame. Raises `TypeError`/`ValueError` naming a bad argument
-    """Shapes, parameters, multiplications (MACs of convolutions and matrix products, for one input) and receptive fields of every layer
-    call. Parameters are counted at their first use; those never used are in `.unused`. Functions called outside layers have small letters."""
-    return _table(model, trace_model(model, input_size))
+    """Shapes, parameters, multiplications (MACs of convolutions and matrix products, for the whole input) and receptive fields of every layer
+    call. Parameters are counted at their first use; those never used are in `.unused`. Functions called outside layers have small letters.
+    What could not be followed or counted is said in one warning, and an operation without a formula leaves its cell empty."""
+    t = trace_model(model, input_size, inputs=inputs)
+    tell(t)
+    return _table(model, t)
 
 # %% ../nbs/04_arithmetic.ipynb #a7f87e6f
 class _Callable(ModuleType): # `convlab.arithmetic` is a module and a function: calling the one calls the other

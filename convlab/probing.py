@@ -5,17 +5,20 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/engine/probing.ipynb #718c2700
+# %% ../nbs/engine/probing.ipynb #18e53ae7
+from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
+from convlab.tracing import _tensors
+from convlab.twin import Guard, _apart, _twin
 
-# %% ../nbs/engine/probing.ipynb #6498ac66
-_passed = set('''relu relu_ relu6 hardtanh hardtanh_ leaky_relu leaky_relu_ elu elu_ selu selu_ celu celu_ silu gelu mish sigmoid sigmoid_
-    logsigmoid hardsigmoid hardswish tanh tanh_ hardshrink softshrink tanhshrink softplus softsign prelu rrelu threshold dropout dropout1d
-    dropout2d dropout3d alpha_dropout feature_alpha_dropout'''.split())
+# %% ../nbs/engine/probing.ipynb #2f9c7d6c
+_passed = set('''relu relu6 hardtanh leaky_relu elu selu celu silu gelu mish sigmoid logsigmoid hardsigmoid hardswish tanh hardshrink
+    softshrink tanhshrink softplus softsign prelu rrelu threshold clamp clip dropout dropout1d dropout2d dropout3d alpha_dropout
+    feature_alpha_dropout'''.split())
 
 def _plus_mean(x, dims): return x + x.mean(dims, keepdim=True) # a stand-in for all that normalizes over `dims`
 
@@ -30,12 +33,13 @@ def _mean_windows(x, n, kernel_size, stride=None, padding=0, dilation=1, ceil_mo
         x = x.unfold(d, span, s[i])[...,::dil[i]].mean(-1)
     return x
 
-# %% ../nbs/engine/probing.ipynb #e44230b5
+# %% ../nbs/engine/probing.ipynb #625d43a5
 def _stand_in(name, args, kwargs):
     "The harmless version of function `name`, or `None` if it is harmless itself."
     a = dict(zip(('input','second','third','mean','var','training'), args)) | kwargs
     x = a.get('input')
-    if name in _passed: return lambda: x
+    if name.rstrip('_') in _passed: return lambda: x
+    if name in ('max','min','amax','amin') and isinstance(x, Tensor): return _mean_of(name, x, a)
     if 'adaptive_max_pool' in name:
         return lambda: getattr(F, f'adaptive_avg_pool{name[-2:]}')(x, a.get('output_size', a.get('second')))
     if 'max_pool' in name and name[-2:] in ('1d','2d','3d'):
@@ -49,18 +53,26 @@ def _stand_in(name, args, kwargs):
     if name == 'layer_norm': return lambda: _plus_mean(x, tuple(range(-len(a.get('normalized_shape', a.get('second'))), 0)))
     if name in ('softmax','log_softmax'): return lambda: _plus_mean(x, a.get('dim', a.get('second', -1)))
 
-# %% ../nbs/engine/probing.ipynb #a1ebf000
+def _mean_of(name, x, a):
+    "Instead of the largest value along a dimension, the mean; `None` if `max` compares two tensors."
+    dim,keep = a.get('dim', a.get('second')),a.get('keepdim', a.get('third', False))
+    if isinstance(dim, Tensor) or 'other' in a: return lambda: x + (dim if isinstance(dim, Tensor) else a['other'])
+    if dim is None: return lambda: x.mean()
+    mean = x.mean(dim, keepdim=keep)
+    return lambda: mean if name[0] == 'a' else getattr(torch.return_types, name)((mean, torch.zeros_like(mean, dtype=torch.long)))
+
+# %% ../nbs/engine/probing.ipynb #6ce4cc00
 class _Positive(TorchFunctionMode):
     "Run a model with positive parameters and nothing that hides a dependence."
-    def __init__(self, seed=0):
+    def __init__(self, seed=0, dtype=torch.float64):
         super().__init__()
-        self.gen,self.params = torch.Generator().manual_seed(seed),{}
+        self.gen,self.params,self.dtype = torch.Generator().manual_seed(seed),{},dtype
 
     def positive(self, a): # for each parameter, numbers in [0.5,1.5], divided by how many of them are added up
         if not isinstance(a, nn.Parameter) or not a.is_floating_point(): return a
         if a not in self.params:
             fan = a[0].numel() if a.dim() > 1 else 1
-            self.params[a] = ((torch.rand(a.shape, generator=self.gen, dtype=torch.float64)+.5)/fan).to(a.device)
+            self.params[a] = ((torch.rand(a.shape, generator=self.gen, dtype=torch.float64)+.5)/fan).to(a.device, self.dtype)
         return self.params[a]
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -70,22 +82,38 @@ class _Positive(TorchFunctionMode):
         if safe: return safe()
         return func(*tree_map(self.positive, args), **tree_map(self.positive, kwargs))
 
-# %% ../nbs/engine/probing.ipynb #50826418
+# %% ../nbs/engine/probing.ipynb #850e04ad
 class _Reached(Exception): pass
 
-def _run_to(model, x, layer, times=1):
-    "The output of `layer` at its call number `times`; what comes later is not run."
-    got = []
+def _run_to(model, x, layer, times=1, nth=0, grad=False, mode=None):
+    "Tensor number `nth` of what `layer` returns at its call number `times`; what comes later is not run."
+    got,twin = [],_twin(model)
     def _keep(m, args, out):
-        got.append(next(o for o in tree_leaves(out) if isinstance(o, Tensor)))
+        got.append(_tensors(out)[nth])
         if len(got) == times: raise _Reached
-    hook = model.get_submodule(layer or '').register_forward_hook(_keep)
-    try: model(x)
-    except _Reached: pass
-    finally: hook.remove()
+    twin.get_submodule(layer or '').register_forward_hook(_keep)
+    with torch.inference_mode(False), torch.set_grad_enabled(grad), _apart(), Guard(twin), mode or nullcontext():
+        try: twin(x)
+        except _Reached: pass
     return got[-1]
 
-# %% ../nbs/engine/probing.ipynb #4021449b
+def _probed(model, shape, layer, times, nth, at, seed):
+    "The gradient of what is `at` a place of the output of `layer` by a positive input of this shape."
+    device = next((p.device for p in model.parameters()), torch.device('cpu'))
+    if device.type == 'meta': raise ValueError("model must have numbers; its parameters are on the device meta")
+    dtype = torch.float32 if device.type == 'mps' else torch.float64 # which Apple's processors lack
+    x = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(device, dtype)
+    x.requires_grad_()
+    out = _run_to(model, x, layer, times, nth, True, _Positive(seed, dtype))
+    return _grad(out, at, x)
+
+def _grad(out, at, x):
+    "The gradient by `x` of what is `at` a place of `out`; zeros if `out` does not depend on `x`."
+    if not out.requires_grad: return torch.zeros_like(x)
+    with torch.inference_mode(False), torch.enable_grad(): grad, = torch.autograd.grad(out[at].sum(), x, allow_unused=True)
+    return torch.zeros_like(x) if grad is None else grad
+
+# %% ../nbs/engine/probing.ipynb #cfbc51b5
 def _span(hit): # (first, end) of what is true in a vector
     at = hit.nonzero()
     return int(at[0]), int(at[-1])+1

@@ -5,32 +5,34 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/engine/reach.ipynb #3f79c6f1
+# %% ../nbs/engine/reach.ipynb #a6f6edeb
 import math
 from fractions import Fraction
 import torch
-from torch import Tensor
-from torch.utils._pytree import tree_map
 
-# %% ../nbs/engine/reach.ipynb #882a3787
+# %% ../nbs/engine/reach.ipynb #3246c0c6
 class Node:
-    "One tensor of a network's computation, with the part of the input that each of its values depends on."
+    "One tensor of a network's computation, with the part of the image that each of its values depends on."
     def __init__(self,
         shape, # of the tensor
-        how=None, # what made it: a `Point`, `Mix`, `Move` or `Window`; `None` for the input
+        how=None, # what made it: `Point`, `Mix`, `Move`, `Window` or `Pairs`; `None` for the image, and for what does not depend on it
         srcs=(), # the nodes that it was made from
     ):
         self.shape,self.how,self.srcs = tuple(shape),how,list(srcs)
-        self.ends = [] # for each axis of the input: first position, and minus the last one; so the smallest is always the widest
-        self.jumps = [] # for each axis of the input: how far it moves when we move by one here; `None` if nothing moves
+        self.ends = [] # for each axis of the image: first position, and minus the last one; so the smallest is always the widest
+        self.dims = [] # for each axis of the image: the set of dimensions along which it runs here
+        self.jumps = [] # for each axis of the image: how far it moves when we move by one here; `None` if nothing moves
 
-    def dim(self, k): # the dimension along which axis `k` of the input runs: the usual one, unless the ends say otherwise
-        usual = len(self.shape) - len(self.ends) + k
-        n,varies = len(self.ends),[d for d,s in enumerate(self.ends[k][0].stride()) if s and self.shape[d]>1]
-        one = len(self.shape) == n+2 and self.shape[usual] == 1 # a map of a single position, whose channels may differ
-        return usual if one or usual in varies or not varies else varies[-1]
+def _map_dims(node):
+    "For each axis of the image the dimension of `node` that it runs along; `None` if `node` is not a map."
+    n,rank = len(node.dims),len(node.shape)
+    def one(k, dims): # what was merged to a single position is a map still, of one row and one column
+        if dims: return next(iter(dims)) if len(dims) == 1 else None
+        return rank-n+k if rank == n+2 and node.shape[k-n] == 1 else None
+    res = tuple(one(k, d) for k,d in enumerate(node.dims))
+    return res if n and None not in res and len(set(res)) == n else None
 
-# %% ../nbs/engine/reach.ipynb #a69a7bde
+# %% ../nbs/engine/reach.ipynb #6b8484fe
 def _small(t): # `t` without the repetitions that `expand` pretends
     for d,s in enumerate(t.stride()):
         if s == 0 and t.shape[d] > 1: t = t.narrow(d, 0, 1)
@@ -48,84 +50,99 @@ def _least(ts, shape): # the smallest of `ts`, broadcast to `shape`
     for t in ts[1:]: res = torch.minimum(res, _small(t))
     return res.expand(shape)
 
-# %% ../nbs/engine/reach.ipynb #068029b9
+# %% ../nbs/engine/reach.ipynb #0f58b484
 def _fold(mask, shape): # the way back from broadcasting
-    return mask if mask.shape == shape else mask.float().sum_to_size(shape) > 0
+    return mask if mask.shape == tuple(shape) else mask.float().sum_to_size(shape) > 0
 
-# %% ../nbs/engine/reach.ipynb #fa014a1d
 class Point:
     "Every value comes from the same place of each source; sizes of one are stretched as in broadcasting."
     def ends(self, ts, shape, slopes): return _least(ts, shape)
+    def back(self, mask, shapes): return [_fold(mask, s) for s in shapes]
+    def dims(self, i, d, shapes, out): return {d + len(out) - len(shapes[i])}
 
-    def back(self, mask, shapes):
-        "The values of each source that the values in `mask` come from: those in the same place."
-        return [_fold(mask, s) for s in shapes]
-
-# %% ../nbs/engine/reach.ipynb #9745c8d5
+# %% ../nbs/engine/reach.ipynb #b5e0993d
 class Mix:
     "Every value comes from all the values along some dimensions of each source."
-    def __init__(self, *dims): self.dims = dims # a tuple of dimensions for each source, or `None` for all of them
+    def __init__(self, *merged, at=None, stays=False):
+        self.merged = merged # for each source a tuple of dimensions, or `None` for all of them
+        self.at = at or [None]*len(merged) # for each source where the other dimensions meet the output
+        self.stays = stays # are there still as many positions, as after softmax?
 
-    def merged(self, i, shape, out_shape): # for source `i`: the dimensions, its shape with them as 1, and as it meets the output
-        n,dims = len(shape),self.dims[i]
-        dims = tuple(range(n)) if dims is None else tuple(d%n for d in dims)
-        keep = tuple(1 if d in dims else s for d,s in enumerate(shape))
-        return dims, keep, keep if n == len(out_shape) else tuple(s for d,s in enumerate(shape) if d not in dims)
+    def met(self, i, src, out): # for source `i`: the dimensions merged, and for each other one the dimension of the output
+        n,dims = len(src),self.merged[i]
+        dims = tuple(range(n)) if dims is None else tuple(sorted({d%n for d in dims}))
+        kept = [d for d in range(n) if d not in dims]
+        at = self.at[i] or (kept if n == len(out) else range(len(out)-len(kept), len(out)))
+        return dims, dict(zip(kept, at))
+
+    def meet(self, i, src, out): # its shape without what is merged, and with as many dimensions as the output
+        dims,at = self.met(i, src, out)
+        meet = [1]*len(out)
+        for d,o in at.items(): meet[o] = src[d]
+        return dims, [1 if d in dims else s for d,s in enumerate(src)], meet
 
     def ends(self, ts, shape, slopes):
         res = []
         for i,t in enumerate(ts):
-            dims,keep,meet = self.merged(i, t.shape, shape)
+            dims,keep,meet = self.meet(i, t.shape, shape)
             if dims: t = _small(t).amin(dims, keepdim=True)
             res.append(t.expand(keep).reshape(meet))
         return _least(res, shape)
 
     def back(self, mask, shapes):
-        "All values along the dimensions that were mixed."
         res = []
         for i,s in enumerate(shapes):
-            _,keep,meet = self.merged(i, s, mask.shape)
+            _,keep,meet = self.meet(i, s, mask.shape)
             res.append(_fold(mask, meet).reshape(keep).expand(s))
         return res
 
-# %% ../nbs/engine/reach.ipynb #66577f8b
+    def dims(self, i, d, shapes, out):
+        at = self.met(i, shapes[i], out)[1]
+        return {at[d]} if d in at else {d} if self.stays and d < len(out) else set()
+
+# %% ../nbs/engine/reach.ipynb #1b8e6497
 class Move:
     "Values change their places only; the operation itself says how."
-    def __init__(self, func, args, kwargs, consts, index):
-        self.func,self.args,self.kwargs = func,args,kwargs
-        self.consts,self.index = consts,index # shapes of inputs that do not depend on the image, else `None`; which of many results
+    def __init__(self,
+        run, # the operation, on a list of tensors
+        consts, # for each of them its shape if it does not depend on the image, else `None`
+        where=None, # says where a dimension of a source went; if not given, the operation is asked
+    ): self.run,self.consts,self.where = run,consts,where
 
     def fill(self, ts, value): # `ts`, with `value` where the operation takes a constant
         it = iter(ts)
         return [next(it) if c is None else torch.tensor(value, dtype=ts[0].dtype).expand(c) for c in self.consts]
 
-    def run(self, ts, value): # the operation on these
-        ts = iter(self.fill(ts, value))
-        args = (tree_map(lambda a: next(ts) if isinstance(a, Tensor) else a, self.args[0]), *self.args[1:])
-        out = self.func(*args, **self.kwargs)
-        return out if self.index is None else out[self.index]
+    def ends(self, ts, shape, slopes): return _compress(self.run(self.fill(ts, math.inf))).expand(shape)
 
-    def ends(self, ts, shape, slopes):
-        if self.func != torch.ops.aten.cat.default: return _compress(self.run(ts, math.inf))
-        dim,ts = (*self.args[1:], 0)[0]%len(shape),self.fill(ts, math.inf) # concatenation happens often: spare it the repetitions
-        for d in range(len(shape)):
-            if d != dim and all(t.shape[d] == 1 or t.stride(d) == 0 for t in ts): ts = [t.narrow(d, 0, 1) for t in ts]
-        return _compress(torch.cat(ts, dim)).expand(shape)
-
-    def back(self, mask, shapes):
-        "Where the values in `mask` were before they were moved."
+    def numbered(self, shapes): # where the values come from: their numbers, one source counted after the other
         sizes = [math.prod(s) for s in shapes]
         ids = torch.arange(sum(sizes), dtype=torch.float64).split(sizes)
-        got = self.run([i.reshape(s) for i,s in zip(ids, shapes)], -1.)[mask].long()
+        return self.run(self.fill([i.reshape(s) for i,s in zip(ids, shapes)], -1.)).long(), sizes
+
+    def back(self, mask, shapes):
+        got,sizes = self.numbered(shapes)
         hit = torch.zeros(sum(sizes), dtype=torch.bool)
-        hit[got[got >= 0]] = True
+        hit[got[mask & (got >= 0)]] = True
         return [h.reshape(s) for h,s in zip(hit.split(sizes), shapes)]
 
-# %% ../nbs/engine/reach.ipynb #6f2656fc
+    def dims(self, i, d, shapes, out):
+        if self.where: return self.where(d, tuple(shapes[i]), tuple(out))
+        got,sizes = self.numbered(shapes)
+        start,src,res = sum(sizes[:i]),shapes[i],set()
+        for o,n in enumerate(out):
+            for share in (0, .5, 1): # three lines along `o`
+                line = got[tuple(slice(None) if e == o else int(share*(m-1)) for e,m in enumerate(out))]
+                line = line[(line >= start) & (line < start+sizes[i])] - start
+                at = line//math.prod(src[d+1:])%src[d]
+                if n > 1 and (at != at[:1]).any(): res.add(o)
+        return res
+
+# %% ../nbs/engine/reach.ipynb #fd02b0f7
 def _conv_taps(n_out, ks, stride=1, padding=0, dilation=1): # [n_out,ks]: where the kernel looks
     return torch.arange(n_out)[:,None]*stride - padding + torch.arange(ks)*dilation
 
-# %% ../nbs/engine/reach.ipynb #12a5e63d
+# %% ../nbs/engine/reach.ipynb #5ce59ac8
 _nowhere = -10**9
 
 def _transposed_taps(n_out, ks, stride=1, padding=0, dilation=1):
@@ -137,19 +154,21 @@ def _adaptive_taps(n_out, n_in):
     first,last = o*n_in//n_out, -(-(o+1)*n_in//n_out) - 1
     return torch.minimum(first[:,None] + torch.arange(int((last-first).max())+1), last[:,None])
 
-# %% ../nbs/engine/reach.ipynb #cd86b713
-def _look(t, d, taps, slope): # smallest end at the `taps` along dimension `d`; `slope`: how ends grow along it
+# %% ../nbs/engine/reach.ipynb #5393f52d
+def _look(t, d, taps, slope):
+    "The smallest end at the `taps` along dimension `d`; `slope`: how ends grow along it."
     n,shape = t.shape[d],list(t.shape)
     shape[d] = len(taps)
     if not slope and (n == 1 or t.stride(d) == 0) and (taps != _nowhere).any(1).all():
         return t.narrow(d, 0, 1).expand(shape)
     period = min(slope.denominator, n) # after upsampling by 2, the jump is 1/2 and ends come in pairs
     at = torch.where(taps < 0, taps%period, torch.where(taps >= n, n-period + (taps-n)%period, taps))
-    up = torch.where(taps == _nowhere, math.inf, (taps-at)*float(slope)).float()
+    up = torch.where(taps == _nowhere, 0, (taps-at)*float(slope)).float()
     t = _small(t.movedim(d, -1))
-    return (t.expand(*t.shape[:-1], n)[...,at] + up).amin(-1).movedim(-1, d).expand(shape)
+    t = torch.where(taps == _nowhere, math.inf, t.expand(*t.shape[:-1], n)[...,at] + up)
+    return t.amin(-1).movedim(-1, d).expand(shape)
 
-# %% ../nbs/engine/reach.ipynb #981bae8f
+# %% ../nbs/engine/reach.ipynb #40a76fac
 def _mix_channels(t, groups, nf):
     n = [-1]*(t.dim()-2)
     if t.shape[1] == 1 or t.stride(1) == 0: return t.narrow(1, 0, 1).expand(-1, nf, *n)
@@ -162,13 +181,14 @@ def _reach(taps, n): # [n_out,n]: does an output position look at an input posit
     res[out, taps[out,tap]] = 1
     return res
 
-# %% ../nbs/engine/reach.ipynb #a3ebd685
+# %% ../nbs/engine/reach.ipynb #02c4fc4d
 class Window:
     "Along some dimensions every value comes from a few positions, its `taps`; a convolution mixes the channels of each group too."
     def __init__(self,
         taps, # for each dimension a tensor [n_out,n_taps] of positions in the source
         groups=None, # of channels that a convolution mixes; `None`: channels stay apart, as in pooling
-    ): self.taps,self.groups = taps,groups
+        merged=(), # dimensions that become a single position, whatever their size
+    ): self.taps,self.groups,self.merged = taps,groups,[merged]
 
     def ends(self, ts, shape, slopes):
         t = _mix_channels(ts[0], self.groups, shape[1]) if self.groups else ts[0]
@@ -176,7 +196,6 @@ class Window:
         return t.expand(shape)
 
     def back(self, mask, shapes):
-        "All positions that the windows of the positions in `mask` look at."
         shape = shapes[0]
         if self.groups: mask = mask.unflatten(1, (self.groups, -1)).any(2)
         for d,taps in self.taps.items():
@@ -184,12 +203,50 @@ class Window:
         if self.groups == 1: return [mask.expand(shape)]
         return [mask.repeat_interleave(shape[1]//self.groups, 1) if self.groups else mask]
 
-# %% ../nbs/engine/reach.ipynb #73322d38
+    def dims(self, i, d, shapes, out): return set() if d in self.merged[0] else {d}
+
+# %% ../nbs/engine/reach.ipynb #a97e226a
+class Pairs:
+    "Value `out[j]` comes from value `src[j]`, for every `j`: numbers of values, for each source a pair of such lists."
+    def __init__(self, *pairs, runs=None): # runs: dimensions of the output that are positions; by default the source's own
+        self.pairs,self.runs = pairs,runs
+
+    def ends(self, ts, shape, slopes):
+        res = torch.full((math.prod(shape),), math.inf)
+        for t,(out,src) in zip(ts, self.pairs): res.scatter_reduce_(0, out, t.reshape(-1)[src], 'amin')
+        return _compress(res.reshape(shape))
+
+    def back(self, mask, shapes):
+        res = [torch.zeros(math.prod(s), dtype=torch.bool) for s in shapes]
+        for hit,(out,src) in zip(res, self.pairs): hit[src[mask.reshape(-1)[out]]] = True
+        return [hit.reshape(s) for hit,s in zip(res, shapes)]
+
+    def dims(self, i, d, shapes, out): return set(self.runs or {d})
+
+# %% ../nbs/engine/reach.ipynb #53815a21
 def node_field(
     node:Node, # a tensor of a traced model
-    k:int, # axis of the input: 0 is the first one after the channels
-) -> tuple: # first and last position, `[n]` each, for the `n` positions along this axis; infinite where it is the whole image
-    "The part of axis `k` of the input that each position of `node` depends on, as if the image went on beyond its borders."
-    d = node.dim(k)
-    ends = [_small(e).amin([i for i in range(len(node.shape)) if i != d]).expand(node.shape[d]) for e in node.ends[k]]
-    return ends[0],-ends[1]
+    k:int, # axis of the image: 0 is the first one after the channels
+) -> tuple: # first and last position, `[n]` each, for the `n` positions along this axis; see `Node` for infinite ones
+    "The part of axis `k` of the image that each position of `node` depends on, as if the image went on beyond its borders."
+    keep,first,last = _hull(node, k)
+    shape = [n if d in keep else 1 for d,n in enumerate(node.shape)]
+    return first.expand(shape).reshape(-1),last.expand(shape).reshape(-1)
+
+def _hull(node, k): # the dimensions that are positions, and first and last of all values at a position, repetitions left out
+    dims = _map_dims(node)
+    keep = [dims[k]] if dims else sorted(node.dims[k])
+    merge = [d for d in range(len(node.shape)) if d not in keep]
+    first,last = [_small(e).amin(merge, keepdim=True) if merge else _small(e) for e in node.ends[k]]
+    return keep,first,-last
+
+def _size(
+    node:Node, k:int, # as for `node_field`
+    n:int, # length of the axis
+) -> float: # infinite: the whole image, 0: nothing
+    "How many positions of axis `k` the position that sees most of them depends on."
+    keep,first,last = _hull(node, k)
+    span,alone = last-first+1,math.prod(node.shape[d] for d in keep) == 1 # nothing: minus infinity
+    if not span.numel() or span.max() == -math.inf: return 0
+    if span.max() == math.inf or not alone and ((first == 0) & (last == n-1)).all(): return math.inf
+    return int(span.max())

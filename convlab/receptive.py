@@ -7,58 +7,59 @@ __all__ = ['ReceptiveField', 'receptive_field', 'gradient_probe', 'trace_precede
            'effective_receptive_field', 'conv_workbook']
 
 # %% ../nbs/05_receptive_fields.ipynb #d59468e4
+import math
+import warnings
 from difflib import get_close_matches
 import torch
 from torch import nn, Tensor
 from .checks import whole
-from .probing import _at, _box, _Positive, _run_to
-from .reach import Node, node_field
-from .tracing import trace_model, untouched
+from .probing import _at, _box, _grad, _probed, _run_to
+from .reach import Node, _map_dims, _size, node_field
+from .tracing import tell, trace_model
 
 # %% ../nbs/05_receptive_fields.ipynb #79527b4b
-def _layer_node(t, model, layer):
-    "The output of the last call of `layer` in the traced model."
-    if layer is None: node = t.out
+def _layer_node(t, layer):
+    "The output of the last call of `layer` in the traced model, and its place among the tensors that were returned."
+    if layer is None: found = t.out
     else:
-        names = [n for n,_ in model.named_modules() if n]
-        if layer not in names:
-            near = get_close_matches(str(layer), names, 3)
-            raise KeyError(f"layer {layer!r} is not in the model; {'did you mean one of' if near else 'it has'} {near or names[:8]}")
-        node = t.calls.get(layer, [None])[-1]
-    if node is None: raise ValueError(f"layer {layer!r} is never called in evaluation mode, or does not depend on the input")
-    return node
-
-def _map_dims(node): # the dimensions of `node` that are rows and columns, `None` if it is not a map
-    n = len(node.ends)
-    dims = tuple(node.dim(k) for k in range(n))
-    return dims if n and len(node.shape) == n+2 and len(set(dims)) == n and 0 not in dims else None
+        layer = layer.replace('_orig_mod.', '') if isinstance(layer, str) and layer not in t.names else layer # compiled models are unwrapped
+        if layer not in t.names:
+            near = get_close_matches(str(layer), t.names, 3)
+            raise KeyError(f"layer {layer!r} is not in the model; {'did you mean one of' if near else 'it has'} {near or t.names[:8]}")
+        found = t.calls.get(layer, [None])[-1]
+    what = 'the model' if layer is None else f'layer {layer!r}'
+    if found is None: raise ValueError(f"{what} is never called in evaluation mode")
+    if not found: raise ValueError(f"{what} returns no tensor that is known to depend on the input" + ''.join(f'; {n}' for n in t.notes))
+    if len(found) > 1: warnings.warn(f"{what} returns {len(found)} tensors; this is about the first one, of shape {found[0][1].shape}", stacklevel=3)
+    tell(t, places_only=True)
+    return found[0][::-1]
 
 # %% ../nbs/05_receptive_fields.ipynb #9148129c
 _axes = {1: ('col',), 2: ('row','col'), 3: ('depth','row','col')}
 
 def _place(node, row, col, depth):
-    "The place on the map of `node`, checked; `None` if it is not a map and none was asked for."
+    "The place on the map of `node`, checked, as an index of each axis; `None` if it is not a map and none was asked for."
     dims,n = _map_dims(node),len(node.ends)
     given = [v for v in (depth,row,col) if v is not None]
     if dims is None and not given: return None
     if dims is None: raise ValueError(f"row and col must be left out: the layer's output of shape {node.shape[1:]} is not a map")
     if len(given) != n: raise ValueError(f"{' and '.join(_axes.get(n, ()))} must be given, as the layer's output is a map; got {given}")
-    for name,v,d in zip(_axes[n], given, dims):
-        whole(name, v, 0, node.shape[d]-1)
-    return tuple(int(v) for v in given)
+    order = sorted(dims) # rows come before columns, also where the layer has turned the image
+    given = [whole(name, v, 0, node.shape[d]-1) for name,v,d in zip(_axes[n], given, order)]
+    return tuple(given[order.index(d)] for d in dims)
 
 # %% ../nbs/05_receptive_fields.ipynb #aeedf083
 class ReceptiveField:
-    "What the positions of a layer's output depend on, as if the image went on beyond its borders."
+    "What the positions of a layer's output depend on, as if the image went on beyond its borders. One entry for each axis of the image."
     def __init__(self, node:Node, image_size:tuple):
         self.node,self.image_size = node,tuple(image_size)
         self.first,self.last = zip(*[node_field(node, k) for k in range(len(image_size))]) if image_size else ((),())
-        ends = list(zip(self.first, self.last, self.image_size))
-        self.whole = tuple(bool(f.isinf().all() or len(f) > 1 and ((f == 0)&(l == n-1)).all())
-                           for f,l,n in ends) # the whole image, by construction?
-        self.size = tuple(n if w else int((l-f+1).max()) for (f,l,n),w in zip(ends, self.whole)) # pixels, for each axis
-        self.jump = tuple(None if j is None or _map_dims(node) is None else int(j) if j == int(j) else float(j) for j in node.jumps)
-        self.start = tuple(0 if w else int(f[0]) for f,w in zip(self.first, self.whole)) # of the first position; negative: in the padding
+        sizes = [_size(node, k, n) for k,n in enumerate(self.image_size)]
+        self.whole = tuple(s == math.inf for s in sizes) # does some position see the whole image, by construction?
+        self.size = tuple(n if w else s for s,n,w in zip(sizes, self.image_size, self.whole)) # pixels, of the position that sees most
+        self.jump = tuple(None if j is None or not _map_dims(node) else int(j) if j == int(j) else float(j) for j in node.jumps)
+        # where the field of the first position starts; negative: in the padding; None: it depends on nothing
+        self.start = tuple(0 if f[0] == -math.inf or w else None if f[0] == math.inf else int(f[0]) for f,w in zip(self.first, self.whole))
 
     def box(self,
         row:int=None, col:int=None, depth:int=None, # position on the layer's map; leave out if it is not a map
@@ -66,21 +67,23 @@ class ReceptiveField:
         "The part of the image that one position depends on."
         place = _place(self.node, row, col, depth)
         at = [slice(None) if place is None else slice(i, i+1) for i in place or self.size]
-        ends = [(int(max(0, f[i].min())), int(min(n-1, l[i].max()))+1) for f,l,n,i in zip(self.first, self.last, self.image_size, at)]
-        return tuple(ends) if all(a < b for a,b in ends) else None
+        ends = [(max(0, f[i].min().item()), min(n-1, l[i].max().item())+1) for f,l,n,i in zip(self.first, self.last, self.image_size, at)]
+        return tuple((int(a), int(b)) for a,b in ends) if all(a < b for a,b in ends) else None
 
     def __repr__(self): return f"ReceptiveField(size={self.size}, jump={self.jump}, start={self.start}, whole={self.whole})"
 
 # %% ../nbs/05_receptive_fields.ipynb #e76d10ef
 def receptive_field(
-    model:nn.Module, # any model that takes one tensor; it is left as it was
-    input_size:tuple, # shape of one input without the batch, such as `(3,224,224)`
+    model:nn.Module, # any model; it is left as it was
+    input_size:tuple=None, # shape of one input without the batch, such as `(3,224,224)`
     layer:str=None, # name of a module, as in `model.named_modules()`; by default the model's output
+    *,
+    inputs=None, # in place of `input_size`: example inputs, as for `arithmetic`; the field is that of the first one
 ) -> ReceptiveField: # `size`, `jump`, `start`, `whole` for each axis, and `box(row, col)`. Raises `KeyError` if there is no such layer
     """The theoretical receptive field by the recurrence (Araujo, Norris and Sim 2019, distill.00021); branches take the union.
     At the image's far border strides may leave pixels over: `trace_precedents` has the exact boxes."""
-    t = trace_model(model, input_size)
-    return ReceptiveField(_layer_node(t, model, layer), input_size[1:])
+    t = trace_model(model, input_size, inputs=inputs)
+    return ReceptiveField(_layer_node(t, layer)[0], t.sizes)
 
 # %% ../nbs/05_receptive_fields.ipynb #62f967ea
 def gradient_probe(
@@ -92,15 +95,10 @@ def gradient_probe(
 ) -> tuple: # (first, end) for each axis, as in a slice; `None` if there is no gradient anywhere
     "The box of all pixels with a gradient, with positive parameters and without anything that hides gradients."
     t = trace_model(model, input_size)
-    node = _layer_node(t, model, layer)
-    place,times = _place(node, row, col, depth),len(t.calls[layer or ''])
-    device = next((p.device for p in model.parameters()), 'cpu')
-    gen = torch.Generator().manual_seed(seed)
-    x = torch.rand(1, *input_size, dtype=torch.float64, generator=gen).to(device).requires_grad_()
-    with untouched(model), torch.enable_grad():
-        with _Positive(seed): out = _run_to(model, x, layer, times)
-        grad, = torch.autograd.grad(out[_at(out.shape, _map_dims(node), place)].sum(), x)
-    return _box(grad != 0, range(2, x.dim()))
+    node,nth = _layer_node(t, layer)
+    at = _at(node.shape, _map_dims(node), _place(node, row, col, depth))
+    grad = _probed(model, t.image.shape, layer, len(t.calls[layer or '']), nth, at, seed)
+    return _box(grad != 0, [next(iter(d)) for d in t.image.dims])
 
 # %% ../nbs/05_receptive_fields.ipynb #92aeaf4c
 def _walk_back(t, node, place):
@@ -109,7 +107,7 @@ def _walk_back(t, node, place):
     mask[_at(node.shape, _map_dims(node), place)] = True
     masks = {node: mask}
     for n in reversed(t.order):
-        if n not in masks or n.how is None: continue
+        if n not in masks or not n.srcs: continue
         for s,m in zip(n.srcs, n.how.back(masks[n], [s.shape for s in n.srcs])): masks[s] = masks[s]|m if s in masks else m
     return masks
 
@@ -124,18 +122,20 @@ def _precedent(name, kind, node, masks):
 
 def trace_precedents(
     model:nn.Module, # any model that takes one tensor; it is left as it was
-    input_size:tuple, # shape of one input without the batch
+    input_size:tuple=None, # shape of one input without the batch
     layer:str=None, # name of a module; by default the model's output
     row:int=None, col:int=None, depth:int=None, # position on the layer's map; leave out if it is not a map
+    *,
+    inputs=None, # in place of `input_size`: example inputs, as for `arithmetic`
 ): # DataFrame: the image, then each map before; `map[top:bottom, left:right]` is what the activation depends on
     "The box of every earlier map, and of the image, that one activation depends on. Padding is nothing to depend on."
     import pandas as pd
-    t = trace_model(model, input_size)
-    node = _layer_node(t, model, layer)
+    t = trace_model(model, input_size, inputs=inputs)
+    node,_ = _layer_node(t, layer)
     masks = _walk_back(t, node, _place(node, row, col, depth))
-    rows = [_precedent('image', 'input', t.image, masks)] + [_precedent(r['name'], r['type'], r['node'], masks) for r in t.rows]
-    edges = _edges.get(len(t.image.jumps))
-    if edges is None: raise ValueError(f"input_size must have 1 to 3 axes after the channels; got {tuple(input_size)}")
+    rows = [_precedent('image', 'input', t.image, masks)] + [_precedent(r.name, r.type, r.node, masks) for r in t.rows]
+    edges = _edges.get(len(t.sizes))
+    if edges is None: raise ValueError(f"input_size must have 1 to 3 axes after the channels; got {t.image.shape[1:]}")
     return pd.DataFrame([r for r in rows if r], columns=['name', 'type', 'map', *edges, 'size'])
 
 # %% ../nbs/05_receptive_fields.ipynb #1d901cc3
@@ -159,7 +159,7 @@ def show_precedents(
     import matplotlib.pyplot as plt
     d = trace_precedents(model, tuple(x.shape), layer, row, col).drop_duplicates('name', keep='last')
     d = d[d.name.isin(['image', layer, *(d.name if maps is None else maps)])]
-    with untouched(model): pics = [x if n == 'image' else _run_to(model, x[None], n)[0] for n in d.name]
+    pics = [x if n == 'image' else _run_to(model, x[None], n)[0] for n in d.name]
     axs = plt.subplots(1, len(d), figsize=(1.9*len(d), 2.1), squeeze=False)[1][0]
     for ax,pic,r in zip(axs, pics, d.itertuples()):
         ax.imshow(pic.detach().float().mean(0).cpu(), cmap='Greys')
@@ -171,22 +171,28 @@ def show_precedents(
     return axs
 
 # %% ../nbs/05_receptive_fields.ipynb #b3f81826
+def _batch(x): # `x` as a batch of images
+    if not isinstance(x, Tensor): raise TypeError(f"x must be a tensor [N,channels,rows,columns]; got {type(x).__name__}")
+    if x.dim() not in (3,4): raise ValueError(f"x must be a tensor [N,channels,rows,columns] or [channels,rows,columns]; got shape {list(x.shape)}")
+    if x.is_meta: raise ValueError("x must have numbers; it is on the device meta")
+    if not x.is_floating_point(): raise TypeError(f"x must hold fractions, such as pixels divided by 255; got {x.dtype}")
+    return x.detach() if x.dim() == 4 else x.detach()[None]
+
 def effective_receptive_field(
-    model:nn.Module, # any model that takes one tensor; it is left as it was, and used in evaluation mode
+    model:nn.Module, # any model that takes one tensor; it is left as it was
     x:Tensor, # a batch `[N,channels,rows,columns]`, or one image without the batch axis; the result is the mean over it
     layer:str=None, # name of a module; by default the model's output
     row:int=None, col:int=None, # position on the layer's map; leave out if it is not a map
 ) -> Tensor: # `[rows,columns]`: each pixel's share, adding up to 1; zeros if no pixel has a gradient
     "How much each pixel moves one activation: mean size of the gradient of its channels' sum (Luo et al. 2016, arXiv 1701.04128)."
-    if not isinstance(x, Tensor) or x.dim() not in (3,4): raise ValueError("x must be a tensor [N,channels,rows,columns]")
-    x = (x if x.dim() == 4 else x[None]).detach().clone().requires_grad_()
+    p = next(model.parameters(), torch.zeros(()))
+    if p.is_meta: raise ValueError("model must have numbers; its parameters are on the device meta")
+    x = _batch(x).to(p.device, p.dtype if p.is_floating_point() else None).clone().requires_grad_()
     t = trace_model(model, tuple(x.shape[1:]))
-    node = _layer_node(t, model, layer)
+    node,nth = _layer_node(t, layer)
     at = (slice(None), *_at(node.shape, _map_dims(node), _place(node, row, col, None))[1:])
-    with untouched(model), torch.enable_grad():
-        out = _run_to(model, x, layer, len(t.calls[layer or '']))
-        grad, = torch.autograd.grad(out[at].sum(), x)
-    share = grad.abs().sum(1).mean(0)
+    out = _run_to(model, x, layer, len(t.calls[layer or '']), nth, grad=True)
+    share = _grad(out, at, x).abs().sum(1).mean(0)
     return share/share.sum() if share.sum() > 0 else share
 
 # %% ../nbs/05_receptive_fields.ipynb #d66156e3

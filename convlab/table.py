@@ -7,11 +7,9 @@ __all__ = ['totals', 'Arithmetic']
 
 # %% ../nbs/engine/table.ipynb #fa99cce0
 import math
-import warnings
 from html import escape
 from textwrap import wrap
 from .checks import whole
-from .reach import node_field
 
 # %% ../nbs/engine/table.ipynb #8f15e2e0
 _sided = ('kernel', 'stride', 'padding', 'receptive field', 'jump') # one number for each axis of the map
@@ -19,35 +17,15 @@ _counted = ('params', 'multiplications', 'activations', 'activation bytes') # th
 _columns = ('name', 'type', 'output shape', 'kernel', 'stride', 'padding', 'params', 'multiplications', 'receptive field', 'jump',
             'activations', 'activation bytes', 'params share', 'multiplications share', 'kind')
 
-def _size(node, k, n): # of the field along axis `k`, of length `n`; infinite if it is the whole image
-    if not node.shape: return math.inf
-    first,last = node_field(node, k)
-    if len(first) > 1 and ((first == 0) & (last == n-1)).all(): return math.inf
-    return (last-first+1).max().item()
-
-# %% ../nbs/engine/table.ipynb #ec80ed45
-def _call_row(r, image, itemsize): # of one layer call in the tracer's `rows`
-    node,rule,axes = r['node'],r['rule'],range(len(image.jumps))
-    sides = {k: tuple(getattr(rule, a) or ()) if rule else () for k,a in zip(_sided, ('ks','stride','padding'))}
-    sides['receptive field'] = tuple(_size(node, k, image.shape[k+2]) for k in axes)
-    is_map = len({node.dim(k) for k in axes}) == len(axes)
-    sides['jump'] = tuple(None if j is None else float(j) for j in node.jumps) if is_map else ()
-    n = math.prod(node.shape)
-    shape = node.shape[1:] if node.shape[:1] == image.shape[:1] else node.shape
-    return dict(sides, name=r['name'], type=r['type'], params=r['params'], multiplications=r['mults'], activations=n,
-                **{'output shape': shape, 'activation bytes': n*getattr(node, 'itemsize', itemsize)}, kind='call')
+def _call_row(r, batch): # of one layer call in the tracer's `rows`; the first axis of its output is left out if it is the batch
+    shape = r.shape[1:] if r.shape[:1] == (batch,) else r.shape
+    return {'name': r.name, 'type': r.type, 'output shape': tuple(shape), 'kernel': r.kernel, 'stride': r.stride, 'padding': r.padding, 'params': r.params,
+            'multiplications': r.mults, 'receptive field': r.field, 'jump': r.jump, 'activations': math.prod(r.shape), 'activation bytes': r.bytes, 'kind': 'call'}
 
 # %% ../nbs/engine/table.ipynb #7dbe4ed7
-def _idle_rows(model, credited, calls):
-    seen,rows = set(credited),[]
-    for name,m in model.named_modules():
-        own = [p for p in m.parameters(recurse=False) if p not in seen]
-        seen.update(own)
-        called = name in calls or any(True for _ in m.children())
-        if not own and (called or any(True for _ in m.parameters(recurse=False))): continue # a weight may be used without its layer
-        rows.append(dict(name=name, type=type(m).__name__, params=sum(p.numel() for p in own), multiplications=0, activations=0,
-                         **{'activation bytes': 0}, kind='parameters never used' if called else 'never called'))
-    return rows
+def _idle_rows(t, types): # `t`: of the tracer
+    return [{'name': n, 'type': types[n], 'params': params, 'multiplications': 0, 'activations': 0, 'activation bytes': 0,
+             'kind': 'never called' if n in t.uncalled else 'parameters never used'} for n,params in t.idle.items()]
 
 # %% ../nbs/engine/table.ipynb #98371cd3
 def _frame(rows):
@@ -58,7 +36,7 @@ def _frame(rows):
         df[c] = [max((v for v in s if v is not None), default=None) for s in sides]
         if any(len(set(s)) > 1 for s in sides): df[f'{c} sides'] = pd.Series([s or None for s in sides], dtype=object)
     df = df.astype(dict.fromkeys(('name','type','kind'), 'str') | dict.fromkeys(('receptive field','jump'), 'float64')
-                   | dict.fromkeys((*_sided[:3], *_counted), 'Int64'))
+                   | dict.fromkeys(('kernel', 'stride', *_counted), 'Int64') | dict(padding='Float64')) # half a cell, if one side has one more
     for c in ('params','multiplications'): df[f'{c} share'] = df[c].astype('Float64')/(df[c].sum() or math.nan)
     return df.astype(dict.fromkeys(('params','activations','activation bytes'), 'int64'))[
         [*_columns, *(c for c in df if c.endswith(' sides'))]]
@@ -219,9 +197,6 @@ class Arithmetic:
 
 # %% ../nbs/engine/table.ipynb #9fce072a
 def _table(model, t): # of the trace `t` of `model`
-    p = next((p for p in model.parameters() if p.is_floating_point()), None)
-    rows = [_call_row(r, t.image, p.element_size() if p is not None else 4) for r in t.rows]
-    none = sorted({r['type'] for r in rows if r['multiplications'] is None})
-    if none: warnings.warn(f"no rule says how much {', '.join(none)} multiplies: its cells are empty", stacklevel=3)
-    types = {n:type(m).__name__ for n,m in model.named_modules()}
-    return Arithmetic(_frame(rows + _idle_rows(model, t.credited, t.calls)), types, none)
+    types = {n.replace('_orig_mod.', ''): type(m).__name__ for n,m in model.named_modules()} # a compiled model is unwrapped
+    rows = [_call_row(r, t.image.shape[0]) for r in t.rows]
+    return Arithmetic(_frame(rows + _idle_rows(t, types)), types, sorted({u for r in t.rows for u in r.uncounted}))

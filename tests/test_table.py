@@ -167,22 +167,21 @@ def test_nothing_to_show():
     for view in (str(table), repr(table), table._repr_html_(), str(table.by_block(0))): assert 'Identity' in view and 'nan' not in view.lower()
 
 
-def uncounted():
-    from convlab.table import _table
-    from convlab.tracing import trace_model
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(18, 3))
-    t = trace_model(model, (1, 5, 5))
-    t.rows[0]['mults'] = None
-    return _table(model, t)
+class NoFormula(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, 2, 3), nn.Linear(18, 3)
+
+    def forward(self, x): return self.fc(torch.linalg.matrix_exp(self.conv(x)).flatten(1))
 
 
 def test_what_has_no_count_is_empty():
-    with pytest.warns(UserWarning) as said: table = uncounted()
-    assert len(said) == 1 and 'no rule says how much Conv2d multiplies' in str(said[0].message)
-    assert table.uncounted == ['Conv2d'] and table.multiplications.isna().tolist() == [True, False, False, False]
-    assert totals(table)['multiplications'] == 54 and totals(table.by_block(0))['multiplications'] == 54
-    assert str(table).splitlines()[1].split() == ['0', 'Conv2d', '2×3×3', '20', '26%', '3'] and 'without a count: Conv2d' in str(table)
-    assert 'without a count: Conv2d' in table._repr_html_() and 'nan' not in table._repr_html_() + str(table)
+    with pytest.warns(UserWarning) as said: table = arithmetic(NoFormula(), (1, 5, 5))
+    assert len(said) == 1 and said[0].filename == __file__ and 'linalg_matrix_exp' in str(said[0].message)
+    assert table.uncounted == ['aten::linalg_matrix_exp'] and table.multiplications.isna().tolist() == [False, True, False]
+    assert totals(table)['multiplications'] == totals(table.by_block(0))['multiplications'] == 2*9*9 + 54
+    assert str(table).splitlines()[2].split() == ['linalg_matrix_exp', '2×3×3', '0', 'whole'] and 'without a count: aten::linalg_matrix_exp' in str(table)
+    assert 'without a count: aten::linalg_matrix_exp' in table._repr_html_() and 'nan' not in (table._repr_html_() + str(table)).lower()
     assert totals(pd.read_csv(StringIO(table.to_csv(index=False)))) == totals(table)
     show_arithmetic(table)
 
