@@ -23,5 +23,5 @@ setup(
     package_data={cfg['lib_path']: ['static/*']},
     install_requires=cfg['requirements'].split(),
     extras_require={extra: cfg[extra].split() for extra in ('course', 'fast', 'xlsx', 'dev')},
-    entry_points={'nbdev': [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"]},
+    entry_points={'nbdev': [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"], 'console_scripts': [cfg['console_scripts']]},
 )

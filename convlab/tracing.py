@@ -363,6 +363,15 @@ def _call_args(model, input_size, inputs):
     return list(args),kwargs,lambda t: t.detach().clone()
 
 # %% ../nbs/engine/tracing.ipynb #923aaf6a
+def _idle(t):
+    "For each module how many parameters of its own nothing used; 0 for a layer without parameters that was never called."
+    left,idle = set(t.all_params) - t.credited,{}
+    for name,m in t.twin.named_modules():
+        own = set(m.parameters(recurse=False))
+        if own & left or name in t.uncalled and not own: idle[name] = sum(p.numel() for p in own & left)
+        left -= own # what is shared, once
+    return idle
+
 def _run(t, args, kwargs, number):
     "Call the twin of tracer `t`; `number` gives a tensor numbers."
     fill = number if t.numbers else _to_meta
@@ -376,6 +385,7 @@ def _run(t, args, kwargs, number):
     t.out = [(i,n) for i,o in enumerate(_tensors(out)) if (n := t.node(o))]
     t.unused = sum(p.numel() for p in t.all_params if p not in t.credited)
     t.uncalled = [n for n,m in t.twin.named_modules() if n not in t.calls and not any(True for _ in m.children())]
+    t.idle = _idle(t)
     t.names = [n for n,_ in t.twin.named_modules() if n]
     t.twin,t.all_params,t.owned,t.credited,t.params,t.memory,t.values = None,[],{},set(),{},{},{} # what holds the model, or memory
     return t
