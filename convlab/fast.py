@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FusedAdam', 'channels_last']
 
-# %% ../nbs/engine/fast.ipynb #61ab1616
+# %% ../nbs/engine/fast.ipynb #47b73f60
 from contextlib import contextmanager, nullcontext
 from . import compat # before fastai: it lets a CPU build of PyTorch import torchvision
 import torch
@@ -15,7 +15,7 @@ from fastai.torch_core import default_device
 from fastcore.foundation import L
 from torch import nn
 
-# %% ../nbs/engine/fast.ipynb #29f46c38
+# %% ../nbs/engine/fast.ipynb #d1da5f1c
 class FusedAdam(OptimWrapper):
     "fastai's `Adam`: same hyperparameters, same results; PyTorch updates all parameters in one call."
     def __init__(self,
@@ -39,7 +39,7 @@ class FusedAdam(OptimWrapper):
                 if p.grad is not None and self.state[p].get('do_wd', True): p.mul_(1-group['lr']*group['wd'])
         self.opt.step()
 
-# %% ../nbs/engine/fast.ipynb #dc9cdd32
+# %% ../nbs/engine/fast.ipynb #7f446440
 _indifferent = (nn.Sequential, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.LeakyReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
                 nn.Identity, nn.Flatten, nn.Linear) # layers that do not mind how an image lies in memory
 
@@ -49,7 +49,7 @@ def _bare(m):
     for p in m.parameters(recurse=False): hooks += [p._backward_hooks, p._post_accumulate_grad_hooks]
     return not any(hooks) and 'forward' not in vars(m)
 
-# %% ../nbs/engine/fast.ipynb #bfa7c6d5
+# %% ../nbs/engine/fast.ipynb #d20747d9
 def _takes_any_order(model):
     "Do the layers of `model` not mind how a batch of images lies in memory, and is what comes out at the end no image?"
     layers,ps = list(model.modules()),list(model.parameters())
@@ -60,7 +60,7 @@ def _known(o):
     "Is `o` a function, or of a class, that PyTorch, fastai or this library defines?"
     return (getattr(o, '__module__', None) or '').split('.')[0] in ('torch', 'fastai', 'convlab') and type(o) is not Callback
 
-# %% ../nbs/engine/fast.ipynb #74f79d17
+# %% ../nbs/engine/fast.ipynb #0178511a
 @contextmanager
 def channels_last(
     learn, # a `Learner`, before it is fitted
