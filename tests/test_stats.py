@@ -1,14 +1,20 @@
 """Activation statistics: the same numbers as fastai's, on models and in situations that a learner need not read about."""
+import copy
 import gc
+import inspect
 import pickle
+import subprocess
+import sys
 import warnings
 
 import matplotlib
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from conftest import root
 from hypothesis import given, settings, strategies as st
 from convlab import compat  # noqa: F401  before fastai
 from fastai.callback.hook import ActivationStats as FastaiStats
@@ -16,6 +22,7 @@ from fastai.vision.all import (Callback, CancelBatchException, CancelEpochExcept
                                CancelValidException, DataLoaders, F, Learner, TensorImageBW, accuracy, set_seed)
 from torch import nn
 from convlab import recording
+from convlab.activations import record_activations
 from convlab.models import simple_cnn
 from convlab.recording import Series
 from convlab.stats import ActivationStats
@@ -534,3 +541,278 @@ def test_two_sided():
     assert all(a > b for a, b in zip(one.layer_stats(0)[2], two.layer_stats(0)[2]))
     x = torch.tensor([-1., -0.05, -0.04, 0., 0.05, 0.06])
     assert record([x], two_sided=True)[0]['near'].item() == 4 and record([x])[0]['near'].item() == 5
+
+
+# -- without numba, on a GPU ---------------------------------------------------------------------------------------------
+
+def watch_tensors(device='cpu', **kwargs):
+    "The records of a network on `device`, always of the same tensors."
+    torch.manual_seed(0)
+    model = simple_cnn(norm=nn.BatchNorm2d).double().to(device)  # so that both compute the same activations
+    with record_activations(model, with_hist=True, valid=True, **kwargs) as records:
+        for i in range(70):
+            x = torch.randn(8, 1, 28, 28, generator=torch.Generator().manual_seed(i), dtype=torch.float64)*3
+            model.train(i % 10 != 9)(x.to(device))
+    return records
+
+
+def assert_equal(a, b):
+    one, two = a.to_frame(), b.to_frame()
+    assert one[['phase', 'batch', 'layer', 'n']].equals(two[['phase', 'batch', 'layer', 'n']])
+    for key in ('mean', 'std', 'near_zero'): np.testing.assert_allclose(one[key], two[key], rtol=1e-5, atol=1e-6)
+    for name in a.layers: assert torch.equal(a.hist(name, overflow=True), b.hist(name, overflow=True))
+    assert a.dead().equals(b.dead())
+
+
+@pytest.mark.parametrize('kwargs', [{}, dict(signed=True, two_sided=True), dict(every=3, max_batches=5)])
+def test_plain_is_compiled(monkeypatch, kwargs):
+    compiled = watch_tensors(**kwargs)
+    monkeypatch.setattr(Series, 'compiled', False)
+    assert_equal(watch_tensors(**kwargs), compiled)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
+def test_cuda_is_cpu(): assert_equal(watch_tensors('cuda'), watch_tensors())
+
+
+def test_without_numba_and_fastai(tmp_path):
+    "The same records in an interpreter where neither can be imported."
+    here = watch_tensors()
+    code = f"""
+import sys
+for name in ('numba', 'fastai', 'torchvision', 'scipy', 'PIL'): sys.modules[name] = None
+sys.path.insert(0, {str(root/'tests')!r})
+import torch
+from torch import nn
+from convlab.models import simple_cnn
+from convlab.activations import record_activations
+from convlab.recording import Series
+assert not Series.compiled
+torch.set_num_threads(1)
+{inspect.getsource(watch_tensors)}
+watch_tensors().to_frame().to_pickle({str(tmp_path/'frame')!r})
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr
+    there, frame = pd.read_pickle(tmp_path/'frame'), here.to_frame()
+    assert there.shape == frame.shape
+    for key in ('mean', 'std', 'near_zero'): np.testing.assert_allclose(there[key], frame[key], rtol=1e-5, atol=1e-6)
+
+
+def test_more_numbers_in_a_bin_than_float32_can_count():
+    x = torch.full((2**24+3,), 0.3)
+    for compiled in {Series.compiled, False}:
+        series = Series(lo=0)
+        series.compiled = compiled
+        series.add(x, 0)
+        assert series.rows()['hist'][0, 2] == 2**24+3
+    x[:] = 0.01
+    assert recording._scan_plain(x, False)[2] == 2**24+3
+
+
+# -- a loop without fastai -----------------------------------------------------------------------------------------------
+
+def test_a_plain_loop_records_what_the_callback_does():
+    dls, cb = loaders(), ActivationStats(with_hist=True, valid=True)
+    model = simple_cnn()
+    again = copy.deepcopy(model)
+    train(cb, model, epochs=2, lr=0., dls=dls)
+    xs, valid = [torch.stack([x for x, _ in dl.dataset]) for dl in (dls.train, dls.valid)]
+    with record_activations(again, with_hist=True, valid=True) as own:
+        for _ in range(2):
+            again.train()
+            for b in torch.arange(320).split(32): again(xs[b])
+            again.eval()
+            for b in torch.arange(70).split(32): again(valid[b])
+            own.new_epoch()
+    a, b = cb.to_frame(), own.to_frame()
+    assert a.groupby(['phase', 'layer']).batch.apply(list).to_dict() == b.groupby(['phase', 'layer']).batch.apply(list).to_dict()
+    for col in ('mean', 'std', 'near_zero'):  # validation comes in one order; training is shuffled by the loader
+        np.testing.assert_allclose(a.query("phase == 'valid'")[col], b.query("phase == 'valid'")[col], rtol=1e-4, atol=1e-6)
+    assert len(own._recorder.dead()) == 2 and own.dead(0).equals(own.dead(1))
+
+
+def test_only_calls_of_the_model_itself_are_batches():
+    model = simple_cnn()
+    with record_activations(model) as own:
+        for _ in range(3): model(torch.randn(4, 1, 28, 28))
+        model[0](torch.randn(4, 1, 28, 28))
+        with pytest.raises(RuntimeError): model(torch.randn(4, 2, 28, 28))
+        model[0](torch.randn(4, 1, 28, 28))
+        assert own.to_frame().query("layer == '0.0'").batch.tolist() == [0, 1, 2]
+        model(torch.randn(4, 1, 28, 28))
+    model(torch.randn(4, 1, 28, 28))
+    assert own.to_frame().query("layer == '0.0'").batch.tolist() == [0, 1, 2, 4]
+    assert hooks(model) == 0 and not model._forward_pre_hooks
+
+
+def test_checkpointed_layers_count_once():
+    from torch.utils.checkpoint import checkpoint
+    class Again(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 2)
+        def forward(self, x): return self.b(checkpoint(self.a, x, use_reentrant=False))
+    model = Again()
+    with record_activations(model) as own: model(torch.randn(4, 8)).sum().backward()
+    assert own.to_frame().n.tolist() == [32, 8]
+
+
+def test_gradients_of_a_plain_loop_come_late():
+    "Two calls, then one backward pass: gradients arrive in the other order, and each knows its batch."
+    model = nn.Linear(3, 2)
+    with record_activations(model, is_forward=False) as own:
+        one, two = model(torch.randn(4, 3)), model(torch.randn(6, 3))
+        (one.sum() + 5*two.sum()).backward()
+    assert own.to_frame()[['batch', 'n', 'mean']].values.tolist() == [[0, 8, 1], [1, 12, 5]]
+    with pytest.raises(ValueError, match='is_forward'): own.dead()
+
+
+def test_every_counts_true_batches():
+    ours = ActivationStats(every=3, with_hist=True)
+    train(ours, epochs=2)
+    assert ours.to_frame().query("layer == '4'").batch.tolist() == [0, 3, 6, 9, 12, 15, 18]
+    assert ours.plot_layer_stats(0)[0].lines[0].get_xdata().tolist() == [0, 3, 6, 9, 12, 15, 18]
+    assert ours.color_dim(0).images[0].get_extent()[:2] == [0, 21]
+    few = ActivationStats(every=3, max_batches=4, with_hist=True)
+    train(few, epochs=2)
+    assert few.to_frame().query("layer == '4'").batch.tolist() == [0, 6, 12, 18]
+    assert few.color_dim(0).images[0].get_extent()[:2] == [0, 24]
+
+
+def test_a_batch_without_the_layer_stays_blank():
+    class Sometimes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.n = nn.Linear(4, 4), nn.Linear(4, 4), 0
+        def forward(self, x):
+            self.n += 1
+            return self.a(x) if self.n % 4 == 0 else self.b(self.a(x))
+    model = Sometimes()
+    with record_activations(model, with_hist=True) as own:
+        for _ in range(7): model(torch.randn(2, 4))
+    blank = np.isnan(own.color_dim('b').images[0].get_array().filled(np.nan)).all(0)
+    assert blank.tolist() == [False, False, False, True, False, False, False]
+    own.plot_layer_stats()
+
+
+def test_readable_when_the_callback_has_no_learner_any_more():
+    for way in ('fit', 'added'):
+        learn = Learner(loaders(), simple_cnn(), loss_func=F.cross_entropy)
+        ours = ActivationStats(with_hist=True)
+        with learn.no_bar(), learn.no_logging():
+            if way == 'fit': learn.fit(1, 0.01, cbs=ours)
+            else:
+                with learn.added_cbs(ours): learn.fit(1, 0.01)
+        assert ours.learn is None and not hasattr(learn, 'activation_stats')
+        assert ours.layers[-1] == '4' and len(ours.layer_stats(-1)[0]) == 10 and len(ours.stats) == 10
+        ours.plot_layer_stats(), ours.plot_layer_stats(0), ours.color_dim(0), ours.dead(), ours.to_frame()
+        assert '0.0 (Conv2d, before ReLU)' == plt.figure(plt.get_fignums()[1]).get_suptitle()
+
+
+# -- which layers --------------------------------------------------------------------------------------------------------
+
+class Tokens(nn.Module):
+    "Digits as 28 tokens of 28 numbers through `layer`."
+    def __init__(self, layer):
+        super().__init__()
+        self.layer, self.head = layer, nn.Linear(28, 10)
+
+    def forward(self, x):
+        out = self.layer(x.squeeze(1))
+        return self.head(out.mean(1))
+
+
+class OwnAttention(nn.Module):
+    "Attention with weights of its own, and parts that it never calls."
+    def __init__(self):
+        super().__init__()
+        self.bias, self.qkv, self.proj = nn.Parameter(torch.zeros(28)), nn.Linear(28, 84), nn.Linear(28, 28)
+
+    def forward(self, x):
+        q, k, v = F.linear(x, self.qkv.weight).chunk(3, -1)
+        return F.linear(F.scaled_dot_product_attention(q, k, v), self.proj.weight) + self.bias
+
+
+class SelfAttention(nn.MultiheadAttention):
+    def forward(self, x): return super().forward(x, x, x)[0]
+
+
+@pytest.mark.parametrize('layer,expected', [
+    (SelfAttention(28, 4, batch_first=True), ['layer', 'head']),
+    (OwnAttention(), ['layer', 'head']),
+    (nn.TransformerEncoderLayer(28, 4, 30, batch_first=True), [f'layer.{o}' for o in ('self_attn', 'linear1', 'linear2', 'norm1', 'norm2')] + ['head']),
+    (nn.utils.parametrizations.weight_norm(nn.Linear(28, 28, bias=False)), ['layer', 'head'])],
+    ids=['multihead', 'own', 'encoder', 'weight_norm'])
+def test_attention_and_what_it_is_made_of(layer, expected):
+    model, x = Tokens(layer), torch.randn(4, 1, 28, 28)
+    with record_activations(model, valid=True, with_hist=True) as own:
+        for training in (True, False): model.train(training)(x)
+    frame = own.to_frame()
+    for phase in ('train', 'valid'):
+        got = [o for o in frame.query(f"phase == '{phase}'").layer if ':' not in o]
+        assert got == expected
+    assert set(own.dead().units) <= {28, 30, 10}
+    if len(expected) == 2:
+        with torch.no_grad(): assert frame['mean'].iloc[-2] == pytest.approx(model.layer(x.squeeze(1)).mean().item(), abs=1e-6)
+
+
+def test_a_shared_module_is_one_layer():
+    act, lin = nn.ReLU(), nn.Linear(8, 8)
+    model = nn.Sequential(lin, act, nn.Sequential(lin, act))
+    with record_activations(model, include_paramless=True) as own: model(torch.randn(2, 8))
+    assert own.layers == ['0', '1'] and own.to_frame().n.tolist() == [32, 32]
+
+
+def test_units_of_a_layer_without_parameters_are_those_of_the_one_before():
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU())
+    with record_activations(model, include_paramless=True) as own: model(torch.randn(2, 3, 6))
+    assert own.dead().units.tolist() == [5, 5]
+
+
+def test_only_validation_on_record():
+    model = simple_cnn().eval()
+    with record_activations(model, valid=True) as own: model(torch.randn(4, 1, 28, 28))
+    assert own.to_frame().phase.unique().tolist() == ['valid']
+    own.plot_layer_stats(valid=True)
+    with pytest.raises(RuntimeError, match='train first'): own.plot_layer_stats()
+
+
+@pytest.mark.parametrize('modules,error,text', [
+    ('0.0', TypeError, "list of modules or of their names; got str '0.0'"), (0, TypeError, 'got int 0'), ([0], TypeError, r'modules\[0\].*got int'),
+    ([None], TypeError, 'NoneType'), (simple_cnn()[0], TypeError, 'got Sequential'), (['0.0', 'conv'], KeyError, "no layer 'conv'"),
+    ([nn.ReLU()], ValueError, 'a ReLU that is not a layer of the model')])
+def test_bad_modules_are_named(modules, error, text):
+    with pytest.raises(error, match=text): train(ActivationStats(modules=modules))
+
+
+def test_modules_may_come_from_anywhere():
+    model = simple_cnn()
+    ours = ActivationStats(modules=(m for m in model.modules() if isinstance(m, nn.ReLU)))
+    train(ours, model)
+    train(ours, model)  # again: the generator is at its end
+    assert ours.layers == ['0.1', '1.1', '2.1', '3.1']
+
+
+def test_layers_that_are_never_called():
+    class Unused(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(2, 2), nn.Linear(2, 2)
+        def forward(self, x): return self.a(x)
+    model = Unused()
+    with record_activations(model, modules=['b']) as own: model(torch.randn(2, 2))
+    for f in (own.to_frame, own.plot_layer_stats, lambda: own.layer_stats(0), lambda: own.stats):
+        with pytest.raises(ValueError, match=r"none of the layers.*\['b'\]"): f()
+
+
+def test_whose_activation_stats():
+    "In convlab.all the name is ours, although that brings all of fastai too."
+    scope = {}
+    exec('from convlab.all import *', scope)
+    assert scope['ActivationStats'] is ActivationStats and issubclass(ActivationStats, Callback)
+
+
+def test_no_public_attribute_is_none():
+    for o in (ActivationStats(), train(ActivationStats()).activation_stats):
+        assert [k for k, v in vars(o).items() if v is None and not k.startswith('_') and k != 'learn'] == []
