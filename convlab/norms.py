@@ -70,7 +70,7 @@ def _check_input(x, bn, own):
 # %% ../nbs/09_batchnorm.ipynb #2159d8e7
 @torch.no_grad()
 def _update_running(bn, mean, var, n):
-    "Move the running averages of `bn` towards those of a batch that holds `n` values a channel."
+    "Move the running averages of `bn` towards those of a batch that holds `n` values of each channel."
     bn.num_batches_tracked += 1
     share = 1/bn.num_batches_tracked.item() if bn.momentum is None else bn.momentum
     if n == 0: return # an empty batch has no mean

@@ -1,9 +1,8 @@
-"""Why does batch normalization help? Steady inputs, a smoother loss, noise: three experiments over several seeds.
+"""Why does batch normalization help? A smoother loss, and noise: two experiments over ten seeds. (Steady inputs have a study of their own.)
 
 Writes `convlab/static/batchnorm_why.csv`, one row for each run, which lesson `09_batchnorm` reads. About fifteen minutes on one core: `python experiments/batchnorm_why.py`.
 
-steady   forty steps of gradient descent: how far a layer's channel means move from step to step, and the loss. With noise after each normalization too.
-smooth   the same forty steps: how much the loss and its gradient change along the gradient, and the loss on digits not seen.
+smooth   forty steps of plain gradient descent: how much the loss and its gradient change along the gradient, and the loss on digits not seen.
 noise    5,000 digits, fifteen epochs: accuracy on them and on others, with statistics from groups of 16, 64 or all 256 digits of a batch, and without any.
 """
 import csv
@@ -19,13 +18,6 @@ from convlab.models import simple_cnn
 
 table = Path(__file__).resolve().parent.parent/'convlab'/'static'/'batchnorm_why.csv'
 rows = []
-
-
-class Noisy(nn.BatchNorm2d):
-    "Batch normalization whose output is scaled and shifted by chance, anew at every step (after Santurkar et al. 2018)."
-    def forward(self, x):
-        x = super().forward(x)
-        return x*(.5+torch.rand(self.num_features, 1, 1)) + torch.randn(self.num_features, 1, 1)/2 if self.training else x
 
 
 def groups(n):
@@ -50,22 +42,6 @@ def add(*row):
 def batches(x, y, bs, n, seed):
     gen = torch.Generator().manual_seed(seed)
     return [(x[i], y[i]) for i in itertools.islice(itertools.cycle(torch.randperm(len(x), generator=gen)[:len(x)//bs*bs].view(-1, bs)), n)]
-
-
-def steady(x, y, seed, lr=.1):
-    for name, norm in {'none': None, 'batch norm': nn.BatchNorm2d, 'batch norm, then noise': Noisy}.items():
-        torch.manual_seed(seed)
-        net, losses, means = kaiming(simple_cnn(norm=norm)), [], []
-        opt = torch.optim.SGD(net.parameters(), lr)
-        net[1].register_forward_hook(lambda m, inp, out: means.append(out.detach().mean((0, 2, 3))))
-        for xb, yb in batches(x, y, 256, 40, seed):
-            losses.append(F.cross_entropy(net(xb), yb))
-            losses[-1].backward()
-            opt.step()
-            opt.zero_grad()
-        move = torch.stack(means).diff(dim=0).norm(dim=1).mean()
-        add('steady', name, seed, 'loss', f'{torch.stack(losses[-5:]).mean():.4f}')
-        add('steady', name, seed, 'movement', f'{move:.4f}')
 
 
 def smooth(x, y, xv, yv, seed, lr=.1):
@@ -114,7 +90,6 @@ def main():
     x, y, xv, yv = load_mnist(mnist_path())
     x, xv = [(t[:, None].float()/255 - .1307)/.3081 for t in (x, xv)]
     for seed in range(10):
-        steady(x, y, seed)
         smooth(x, y, xv, yv, seed)
         few = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:5000]
         noise(x[few], y[few], xv, yv, seed)
