@@ -35,11 +35,12 @@ def one_step():
 def schedule():
     runs = read('schedule').astype(dict(collapsed=bool))
     cell = ['bs', 'lr', 'schedule']
-    show('test accuracy', summarize(runs, cell, 'test'))
-    show('of the runs that did not collapse', summarize(runs[~runs.collapsed], cell, 'test'))
+    whole = runs[~runs.groupby(cell).collapsed.transform('any')]
     show('share collapsed', summarize(runs, cell, 'collapsed'), 2)
+    show('share collapsed at rates of .06 and .1', summarize(runs[runs.lr >= .06], 'schedule', 'collapsed'), 2)
+    show('test accuracy of the runs that did not collapse', summarize(runs[~runs.collapsed], cell, 'test'))
     for other in ('no warm-up', 'no decay', 'no momentum cycle', 'constant'):
-        show(f'1cycle minus {other}, test accuracy', paired(runs, 'test', 'schedule', '1cycle', other, ['bs', 'lr']))
+        show(f'1cycle minus {other}, test accuracy, where none collapsed', paired(whole, 'test', 'schedule', '1cycle', other, ['bs', 'lr']))
     show('each schedule at its best rate', summarize(chosen(runs, ['bs', 'schedule'], 'lr'), cell, 'test'))
 
 

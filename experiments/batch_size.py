@@ -10,11 +10,11 @@ from schedule import run  # noqa: F401
 rates, schedules = [.001, .003, .01, .03, .1], ['constant', '1cycle']
 
 
-def grid(bs, steps): return dict(bs=[bs], steps=[steps], lr=rates, schedule=schedules)
+def grid(bs, steps, rates=rates): return dict(bs=[bs], steps=[steps], lr=rates, schedule=schedules)
 
 
 if __name__ == '__main__':
-    epoch = [(bs, 60_000//bs) for bs in (1024, 512, 256, 64)]  # 512 makes 117 updates in an epoch
-    updates = [(bs, 117) for bs in (64, 256)]
-    runs = study(__file__, run, *[(grid(*o), 5) for o in epoch + updates])
+    epoch = [grid(bs, 60_000//bs) for bs in (1024, 512, 256)] + [grid(64, 937, rates[:-1])]  # 512 makes 117 updates in an epoch
+    updates = [grid(bs, 117) for bs in (64, 256)]
+    runs = study(__file__, run, *[(o, 5) for o in updates + epoch])
     print(runs.groupby(['steps', 'bs', 'schedule', 'lr'])[['valid', 'test', 'collapsed']].mean().round(4).to_string())

@@ -94,7 +94,8 @@ def study(file, run, *parts):  # each part: a grid, and its seeds
     "`sweep`, resumed from `log/NAME.jsonl`, where NAME is the script that `run` is from; written to `convlab/static/` once it is whole."
     name, log = Path(file).stem, here/'log'/f'{Path(run.__code__.co_filename).stem}.jsonl'
     log.parent.mkdir(exist_ok=True)
-    runs = pd.concat([sweep(run, grid, seeds, log) for grid, seeds in parts], ignore_index=True).drop_duplicates([*parts[0][0], 'seed'])
+    settings = parts[0][0] if isinstance(parts[0][0], dict) else parts[0][0][0]
+    runs = pd.concat([sweep(run, grid, seeds, log) for grid, seeds in parts], ignore_index=True).drop_duplicates([*settings, 'seed'])
     print(*runs.versions.unique(), *runs.machine.unique(), f'{runs.seconds.sum():.0f} s', *runs.error.dropna().unique(), sep='\n')
     same = ['versions', 'machine'] + ([] if runs.error.notna().any() else ['error'])
     runs = runs.drop(columns=same)

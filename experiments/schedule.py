@@ -23,5 +23,5 @@ def run(seed, bs, steps, lr, schedule):
 
 
 if __name__ == '__main__':
-    runs = study(__file__, run, (grid(512, [.01, .03, .06, .1]), 5), (grid(64, [.06]), 5), (grid(512, [.03, .06]), 10))
+    runs = study(__file__, run, (grid(512, [.01, .03, .06, .1]), 5), (grid(64, [.06]), 5), (grid(512, [.06]), 10))
     print(runs.groupby(['bs', 'lr', 'schedule'])[['valid', 'test', 'collapsed']].mean().round(4).to_string())
