@@ -10,6 +10,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'convlab.activations.Clock': ('engine/activations.html#clock', 'convlab/activations.py'),
                                      'convlab.activations.Clock.__init__': ( 'engine/activations.html#clock.__init__',
                                                                              'convlab/activations.py'),
+                                     'convlab.activations.Clock.begin': ('engine/activations.html#clock.begin', 'convlab/activations.py'),
                                      'convlab.activations.Clock.start': ('engine/activations.html#clock.start', 'convlab/activations.py'),
                                      'convlab.activations.Clock.step': ('engine/activations.html#clock.step', 'convlab/activations.py'),
                                      'convlab.activations.Clock.stop': ('engine/activations.html#clock.stop', 'convlab/activations.py'),

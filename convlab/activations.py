@@ -6,7 +6,7 @@
 __all__ = ['ActivationRecords', 'record_activations']
 
 # %% ../nbs/engine/activations.ipynb #57ef07eb
-import math, torch
+import math, sys, torch
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,7 +98,9 @@ class Clock:
         self.phase = phase if wanted else None
         if wanted: self.recorded.add(phase)
 
-    def stop(self): self.phase = None
+    def begin(self, model, inp): self.start(model.training) # a hook, and so is the next
+
+    def stop(self, *args): self.phase = None
 
     def step(self, phase): return self.every if phase == 'train' else 1 # from one recorded batch to the next
 
@@ -106,13 +108,14 @@ class Clock:
 class Recorder:
     "Hooks on the layers of a model, and a `Series` for each tensor that they put out in training and in validation."
     def __init__(self, model, options):
-        self.options,self.layers,self.clock = options,_choose(model, options.modules, options.include_paramless),Clock(options.every, options.valid)
-        self.series,self.handles,self.ended = {},[],[]
+        self.options,self.layers = options,_choose(model, options.modules, options.include_paramless)
+        self.clock,self.series,self.handles,self.ended = Clock(options.every, options.valid),{},[],[]
 
     @contextmanager
     def epoch(self, keep=False): # keep the hooks, unless there is an error?
         "With the hooks in place, however it ends."
-        if not self.handles: self.handles = [o.module.register_forward_hook(partial(self.collect, i)) for i,o in enumerate(self.layers)]
+        collect = torch.compiler.disable(self.collect) if 'torch._dynamo' in sys.modules else self.collect # somebody compiles: not the hook
+        if not self.handles: self.handles = [o.module.register_forward_hook(partial(collect, i)) for i,o in enumerate(self.layers)]
         try: yield
         except BaseException:
             keep = False
@@ -120,14 +123,12 @@ class Recorder:
         finally:
             self.end_epoch()
             if not keep: self.detach()
-
     def detach(self):
         while self.handles: self.handles.pop().remove()
 
     def follow(self, model):
         "A batch is a call of `model`, of training if the model is in training mode."
-        self.handles += [model.register_forward_pre_hook(lambda m,inp: self.clock.start(m.training)),
-                         model.register_forward_hook(lambda *args: self.clock.stop(), always_call=True)]
+        self.handles += [model.register_forward_pre_hook(self.clock.begin), model.register_forward_hook(self.clock.stop, always_call=True)]
 
     def collect(self, i, m, inp, out):
         "The hook: note what layer `i`, the module `m`, puts out, or the gradients that come back to it."
@@ -159,7 +160,8 @@ def _listed(modules):
     "`modules` as a list, each a module or a name."
     if modules is None: return None
     if isinstance(modules, (str,nn.Module)) or not isinstance(modules, Iterable):
-        raise TypeError(f"modules must be a list of modules or of their names; got {type(modules).__name__} {'' if isinstance(modules, nn.Module) else repr(modules)}".strip())
+        what = '' if isinstance(modules, nn.Module) else f' {modules!r}'
+        raise TypeError(f"modules must be a list of modules or of their names; got {type(modules).__name__}{what}")
     return [kind(f'modules[{i}]', m, (str,nn.Module), 'a module or the name of one') for i,m in enumerate(modules)]
 
 # %% ../nbs/engine/activations.ipynb #3d7917cc
@@ -218,7 +220,8 @@ class Records:
             raise RuntimeError("no batch of validation has been recorded: pass valid=True and train" if valid
                                else "no batch has been recorded yet: train first")
         found = sorted((i,part) for p,i,part in self._recorder.series if p == phase)
-        if not found: raise ValueError(f"none of the layers that are watched was called in a batch on record: {names}")
+        if not found: raise ValueError(f"none of the layers that are watched was called in a batch on record (those of a compiled model are not, "
+                                    f"if it was called before): {names}")
         return [names[i]+(f':{part}' if part else '') for i,part in found]
 
     def _rows(self, layer, valid=False):

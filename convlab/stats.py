@@ -29,7 +29,7 @@ class _Epochs(Callback):
 
 # %% ../nbs/07_activation_stats.ipynb #c5738b68
 class ActivationStats(ActivationRecords, _Epochs):
-    "Record mean, standard deviation, share near zero, histogram and dead units of every layer while a `Learner` trains."
+    "Record mean, standard deviation, share near zero, histogram and dead units of every layer; in place of fastai's class of this name."
     order = -20
     @delegates(ActivationRecords)
     def __init__(self,

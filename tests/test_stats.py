@@ -591,6 +591,9 @@ assert not Series.compiled
 torch.set_num_threads(1)
 {inspect.getsource(watch_tensors)}
 watch_tensors().to_frame().to_pickle({str(tmp_path/'frame')!r})
+import pickle
+model = simple_cnn()
+with record_activations(model): assert pickle.dumps(model)  # as one saves a model in the middle of training
 """
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr
@@ -816,3 +819,20 @@ def test_whose_activation_stats():
 def test_no_public_attribute_is_none():
     for o in (ActivationStats(), train(ActivationStats()).activation_stats):
         assert [k for k, v in vars(o).items() if v is None and not k.startswith('_') and k != 'learn'] == []
+
+
+def test_compiled_models():
+    torch._dynamo.reset()
+    model, x = simple_cnn(), torch.randn(4, 1, 28, 28)
+    compiled = torch.compile(model, backend='eager')
+    with record_activations(compiled, with_hist=True) as own:
+        for _ in range(3): compiled(x)
+    with record_activations(model, with_hist=True) as plain:
+        for _ in range(3): model(x)
+    assert own.layers[0] == '_orig_mod.0.0' and len(own.to_frame()) == 15
+    for i in range(5): assert torch.equal(own.hist(i), plain.hist(i))
+
+
+def test_scripted_models_are_refused():
+    model = torch.jit.script(nn.Sequential(nn.Linear(2, 2)))
+    with pytest.raises(RuntimeError, match='not supported on ScriptModules'), record_activations(model): pass
