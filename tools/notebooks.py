@@ -29,7 +29,10 @@ def complaints(nb) -> list[str]:  # what a reader would trip over in the saved o
 def run(path: Path) -> list[str]:
     "Execute the notebook at `path` and save it clean; nothing is saved when a cell fails."
     nb = nbformat.read(path, as_version=4)
+    stubs = [c for c in nb.cells if c.cell_type == 'code' and c.source.startswith('#| eval: false')]  # what a reader has yet to write
+    for cell in stubs: cell.cell_type = 'raw'
     NotebookClient(nb, timeout=3600, kernel_name='python3', resources={'metadata': {'path': str(path.parent)}}).execute()
+    for cell in stubs: cell.cell_type = 'code'
     nb.metadata['kernelspec'] = {'display_name': 'python3', 'language': 'python', 'name': 'python3'}
     found = complaints(nb)
     tmp = path.with_suffix('.tmp')
