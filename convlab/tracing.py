@@ -390,6 +390,7 @@ def _run(t, args, kwargs, number):
     t.twin,t.all_params,t.owned,t.credited,t.params,t.memory,t.values = None,[],{},set(),{},{},{} # what holds the model, or memory
     return t
 
+# %% ../nbs/engine/tracing.ipynb #35e4e601
 def _seen(node, sizes): # the columns of a row that are about places
     if not node.ends: return (),()
     return tuple(_size(node, k, n) for k,n in enumerate(sizes)), tuple(map(_plain, node.jumps)) if _map_dims(node) else ()
