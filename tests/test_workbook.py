@@ -183,13 +183,6 @@ def test_libreoffice_recalculates_to_pytorchs_numbers(book, tmp_path, change):
     assert bool(change) == bool((want[2]-before).abs().max() > .1), 'the change must show in Conv2'
 
 
-def test_importing_it_is_light():
-    "No spreadsheet library, and none of the course's heavy ones, until a workbook is written."
-    heavy = ['xlsxwriter', 'openpyxl', 'fastai', 'torchvision', 'matplotlib', 'pandas']
-    code = f"import sys, convlab.workbook; print([m for m in {heavy} if m in sys.modules])"
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == '[]\n'
-
-
 def test_without_xlsxwriter(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'xlsxwriter', None)
     with pytest.raises(ImportError, match=r'needs xlsxwriter: pip install "convlab-course\[xlsx\] @ git'):
