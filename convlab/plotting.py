@@ -200,7 +200,7 @@ def show_way(
     model:nn.Sequential, # blocks of convolutions, then `nn.Flatten`, as `simple_cnn` makes them, in `eval` mode
     x:torch.Tensor, # one picture `[1,1,H,W]`
 ): # the axes, `[2, number of blocks]`
-    "Draw a picture's way through `model`: all maps of each block, and the pixels that the loudest activation depends on."
+    "Draw a picture's way through `model`: all maps of each block, and what the loudest activation depends on, pixels and padding."
     import matplotlib.pyplot as plt
     blocks = list(kind('model', model, nn.Sequential, 'an nn.Sequential'))[:-1]
     a,convs = shaped('x', x, '[1,1,H,W]'),[]
@@ -210,9 +210,12 @@ def show_way(
         convs += [m for m in block.modules() if isinstance(m, nn.Conv2d)]
         at = [p.item() for p in torch.unravel_index(a[0].argmax(), a.shape[1:])] # map, row, column
         fields = [_field(convs, p) for p in at[1:]]
-        above.imshow(x[0,0].cpu(), cmap=ink)
-        above.set(xticks=[], yticks=[])
-        outline(above, [(max(lo,0), min(hi,n)) for (lo,hi),n in zip(fields, x.shape[2:])])
+        above.imshow(x[0,0].cpu(), cmap=ink, zorder=1)
+        outline(above, [(0,n) for n in x.shape[2:]], color='.7', lw=.5)
+        outline(hatch(above, fields), fields) # what lies outside the picture is padding
+        (top,bottom),(left,right) = [(min(lo,0)-.5, max(hi,n)-.5) for (lo,hi),n in zip(fields, x.shape[2:])]
+        above.set(xticks=[], yticks=[], xlim=(left,right), ylim=(bottom,top))
+        above.spines[:].set_visible(False)
         above.set_title('sees ' + ' × '.join(f'{hi-lo}' for lo,hi in fields), fontsize=9)
         _tiles(below, a[0].cpu(), at)
     return axs
@@ -255,9 +258,8 @@ def _palette(frames):
     return wide.quantize(64)
 
 def _white(frame):
-    "The page is white, and not nearly, as the mean of many light colours is."
-    colors = frame.getpalette()
-    for k in range(0, len(colors), 3):
-        if min(colors[k:k+3]) > 249: colors[k:k+3] = 255,255,255
+    "The page is white, and not nearly, as the mean of many light colours is; its corner is never drawn on."
+    colors,page = frame.getpalette(),3*frame.getpixel((0,0))
+    colors[page:page+3] = 255,255,255
     frame.putpalette(colors)
     return frame
