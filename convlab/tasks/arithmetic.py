@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/solutions/04_arithmetic.ipynb #21a5dddf
+# %% ../../nbs/solutions/04_arithmetic.ipynb #429b2782
 from copy import deepcopy
 import torch
 import torch.nn.functional as F
@@ -16,25 +16,26 @@ from ..models import n_params, simple_cnn
 from ..receptive import gradient_probe
 from ..table import totals
 
-# %% ../../nbs/solutions/04_arithmetic.ipynb #085a62be
+# %% ../../nbs/solutions/04_arithmetic.ipynb #2efd1ed2
 @exercise('first_kernel', lesson='04_arithmetic', title='what a smaller first kernel saves', hints=(
     'How many weights has one filter of 5 by 5, and of 3 by 3? How many filters are there, and do their biases change?',
     'Each weight is multiplied once for each position of the grid that the layer puts out. `conv` keeps that grid at 14 by 14 for either kernel.'))
 def _(answer):
     params,mults = 8*(25-9),14*14*8*(25-9)
     expect(answer, (params,mults), on='simple_cnn() with a first kernel of 5, and of 3', why={
-        'The multiplications were counted at the positions of the grid that comes in, 28 by 28. With stride 2 the kernel stops at 14 by 14.': (params,28*28*params),
+        'The multiplications were counted on the grid that comes in, 28 by 28. With stride 2 the kernel stops at 14 by 14.': (params,28*28*params),
         'These are what the smaller kernel has and does. How much less is it?': (8*9+8,14*14*8*9),
         'That is one filter. There are eight.': (25-9,14*14*(25-9)),
         'The pair is in the other order: parameters first.': (mults,params)})
     return 'The parameters save next to nothing, the multiplications a tenth of all that the network does.'
 
-# %% ../../nbs/solutions/04_arithmetic.ipynb #c7bb9c54
+# %% ../../nbs/solutions/04_arithmetic.ipynb #745275aa
 @exercise('count_products', lesson='04_arithmetic', title='the multiplications of any convolution', hints=(
     'Positions of the output grid × weights. The size of the output grid is in lesson 02.',
     'With `groups=g` a filter has `ni//g` slices. The number of filters stays `nf`.'))
 def _(answer):
-    for n,ks,stride,padding,ni,nf,groups in ((28,3,2,1,1,4,1), (14,3,2,1,4,8,1), (15,4,3,0,2,6,1), (9,2,1,2,3,5,1), (16,3,1,1,8,8,8), (16,5,2,2,6,12,3)):
+    cases = (28,3,2,1,1,4,1), (14,3,2,1,4,8,1), (15,4,3,0,2,6,1), (9,2,1,2,3,5,1), (16,3,1,1,8,8,8), (16,5,2,2,6,12,3)
+    for n,ks,stride,padding,ni,nf,groups in cases:
         conv = nn.Conv2d(ni, nf, ks, stride, padding, groups=groups)
         size = (n + 2*padding - ks)//stride + 1
         on = f'n={n}, ks={ks}, stride={stride}, padding={padding}, ni={ni}, nf={nf}' + (f', groups={groups}' if groups > 1 else '')
@@ -49,7 +50,7 @@ def _(answer):
             'The groups were taken twice: there are still nf filters, only their slices are fewer.': size**2 * ni*nf*ks*ks/groups**2})
     return 'One formula for every convolution: the numbers that come out, times the weights that each of them takes.'
 
-# %% ../../nbs/solutions/04_arithmetic.ipynb #0a323cad
+# %% ../../nbs/solutions/04_arithmetic.ipynb #e48bd86f
 @exercise('level_bars', lesson='04_arithmetic', title='an image size without rounding', hints=(
     'The grids are (n+1)//2, and so on. When is half of a grid exactly a half, three times in a row?',
     'The first layer may round, the next three may not: its output must be a multiple of 8.'))
@@ -62,10 +63,11 @@ def _(answer):
     work = [g*g*w for g,w in zip(grids[2:5], (288,1152,4608))]
     if len(set(work)) > 1:
         odd = next(g for g in grids[1:4] if g%2)
-        raise Wrong(f'The grid of {odd} is not halved exactly.', f'an image of {n} by {n}; grids {", ".join(map(str, grids[1:]))}', 'three equal numbers', ', '.join(f'{w:,}' for w in work))
+        raise Wrong(f'The grid of {odd} is not halved exactly.', f'an image of {n} by {n}; grids {", ".join(map(str, grids[1:]))}',
+                    'three equal numbers', ', '.join(f'{w:,}' for w in work))
     return f'Grids {", ".join(map(str, grids[1:]))}: {work[0]:,} multiplications in each of the three layers.'
 
-# %% ../../nbs/solutions/04_arithmetic.ipynb #71b7f265
+# %% ../../nbs/solutions/04_arithmetic.ipynb #cc133232
 @exercise('idle_taps', lesson='04_arithmetic', title='the same scores without idle weights', hints=(
     '`deepcopy` the network first. Its last convolution is `net[4]`. Which rows and columns of `net[4].weight` meet pixels?',
     'A new layer `nn.Conv2d(64, 10, 2)`, with `weight[:,:,1:,1:]` and the old bias.'))
@@ -75,8 +77,9 @@ def _(answer):
     x,before,on = torch.rand(8,1,28,28),deepcopy(net.state_dict()),'a simple_cnn() with random weights, and 8 random pictures'
     small = call(answer, net, on=on)
     if not isinstance(small, nn.Module): raise Wrong('The function must return a network.', on, got=type(small).__name__)
-    changed = [k for k,v in net.state_dict().items() if k not in before or v.shape != before[k].shape or not torch.equal(v, before[k])]
-    if changed or net.state_dict().keys() != before.keys(): raise Wrong('The network that was given has been changed. Copy it first.', on, 'net as it was', f'changed: {", ".join(changed)}')
+    after = net.state_dict()
+    if after.keys() != before.keys() or any(v.shape != before[k].shape or not torch.equal(v, before[k]) for k,v in after.items()):
+        raise Wrong('The network that was given has been changed. Copy it first.', on)
     w,b = net[4].weight,net[4].bias
     with torch.no_grad():
         h = net[:4](x)
@@ -84,20 +87,20 @@ def _(answer):
             'These are the taps of the top left; they meet padding. The others do the work.': F.conv2d(h, w[:,:,:2,:2], b).flatten(1),
             'The bias of the last layer is missing.': F.conv2d(h, w[:,:,1:,1:]).flatten(1),
             'The new taps are transposed: rows and columns are exchanged.': F.conv2d(h, w[:,:,1:,1:].transpose(2,3), b).flatten(1)})
-    left = n_params(small)
-    if left != n_params(net)-64*10*5: raise Wrong('The scores are right. But how many of its weights can be dropped?', on, '27,082 parameters', f'{left:,}')
+    if n_params(small) != n_params(net)-64*10*5:
+        raise Wrong('The scores are right. But how many of its weights can be dropped?', on, '27,082 parameters', f'{n_params(small):,}')
     return '27,082 parameters do what 30,282 did.'
 
-# %% ../../nbs/solutions/04_arithmetic.ipynb #4db5c49d
+# %% ../../nbs/solutions/04_arithmetic.ipynb #a7ed5fa9
 @exercise('cheap_block', lesson='04_arithmetic', title='a convolution for a tenth of the work', hints=(
     'The lesson splits a convolution in two, in its last section. What would the two be here?',
     '`groups=32` gives each channel its own slice of 5 by 5; a kernel of 1 by 1 mixes the channels.'))
 def _(answer):
-    on = 'a batch [2,32,28,28]'
     if not isinstance(answer, nn.Module): raise Wrong('The answer must be a network, such as an `nn.Sequential`.', got=type(answer).__name__)
-    block = deepcopy(answer).cpu().float().eval()
-    with torch.no_grad(): y = call(block, torch.rand(2,32,28,28), on=on)
-    if tuple(getattr(y, 'shape', ())) != (2,32,28,28): raise Wrong('The shape must stay. Does each kernel have the padding that it needs?', on, 'shape [2, 32, 28, 28]', f'shape {list(getattr(y, "shape", ()))}')
+    block,on = deepcopy(answer).cpu().float().eval(),'a batch [2,32,28,28]'
+    with torch.no_grad(): shape = list(getattr(call(block, torch.rand(2,32,28,28), on=on), 'shape', ()))
+    if shape != [2,32,28,28]:
+        raise Wrong('The shape must stay. Does each kernel have the padding that it needs?', on, 'shape [2, 32, 28, 28]', f'shape {shape}')
     mults,most = totals(arithmetic(block, (32,28,28)))['multiplications'],28*28*32*32*25
     if mults > most/10: raise Wrong('That is too much work.', on, f'{most//10:,} multiplications at most', f'{mults:,}')
     box = gradient_probe(block, (32,28,28), row=14, col=14)
@@ -106,6 +109,7 @@ def _(answer):
     if not _mixes(block): raise Wrong('There is an output channel that does not depend on all 32 input channels: nothing mixes the channels.', on)
     return f'{mults:,} multiplications, {mults/most:.1%} of {most:,}.'
 
+# %% ../../nbs/solutions/04_arithmetic.ipynb #7ce86985
 def _mixes(block):
     "Does each output channel depend on each input channel, with one set of random weights or another?"
     seen = torch.zeros(32, 32, dtype=torch.bool)
