@@ -52,8 +52,8 @@ def _(answer):
 
 # %% ../../nbs/solutions/04_arithmetic.ipynb #e48bd86f
 @exercise('level_bars', lesson='04_arithmetic', title='an image size without rounding', hints=(
-    'The grids are (n+1)//2, and so on. When is half of a grid exactly a half, three times in a row?',
-    'The first layer may round, the next three may not: its output must be a multiple of 8.'))
+    'The three layers put out three grids. When is each of these exactly half of the one before?',
+    'The second layer must put out a grid that can be halved twice, a multiple of 4. What happens before may be rounded.'))
 def _(answer):
     try: n = int(answer)
     except (TypeError,ValueError): raise Wrong('The answer must be a whole number, the side of the image in pixels.', got=repr(answer)) from None
@@ -62,7 +62,7 @@ def _(answer):
     for _ in range(5): grids.append((grids[-1]+1)//2)
     work = [g*g*w for g,w in zip(grids[2:5], (288,1152,4608))]
     if len(set(work)) > 1:
-        odd = next(g for g in grids[1:4] if g%2)
+        odd = next(g for g in grids[2:4] if g%2)
         raise Wrong(f'The grid of {odd} is not halved exactly.', f'an image of {n} by {n}; grids {", ".join(map(str, grids[1:]))}',
                     'three equal numbers', ', '.join(f'{w:,}' for w in work))
     return f'Grids {", ".join(map(str, grids[1:]))}: {work[0]:,} multiplications in each of the three layers.'

@@ -32,14 +32,14 @@ def _(answer):
     'Which slice belongs to which channel now? Rows and columns stay as they are.',
     '`flip` turns an axis round. Counted from the end, the axis of the slices is the same for one kernel and for a batch of them.'))
 def _(answer):
-    for shape in ((3,3,3), (4,3,3,3), (3,3,5,5)):
+    for shape in ((4,3,3,3), (3,3,5,5), (3,3,3)):
         w,on = torch.randn(shape),f'a weight of shape {list(shape)}'
         expect(call(answer, w, on=on), w.flip(-3), on=on, why={
             'The slices are as they were.': w,
             'Red and green were exchanged. Red and blue must be.': w[...,[1,0,2],:,:],
             'The slices were moved on by one place; only red and blue change places.': w.roll(1, -3),
             'That is the order of the kernels, the first axis. The slices are the axis before rows and columns.': w.flip(0),
-            'Rows or columns were turned too.': w.flip(-3).flip(-1) if w.ndim == 3 else w.flip(-1)})
+            'The columns were turned round, not the slices.': w.flip(-1)})
     return 'A first layer that was trained on one order can be used on the other, for free.'
 
 # %% ../../nbs/solutions/06_color.ipynb #7667e975
