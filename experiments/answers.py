@@ -83,7 +83,22 @@ def collapse_steps():
     show('some steps', runs.loc[runs.step.isin([-1, 0, 1, 2, 5, 10, 40, 116]), columns], 3)
 
 
+def color_digits():
+    runs = read('color_digits')
+    show('accuracy', summarize(runs, 'digits', 'accuracy'))
+    for other in runs.digits.unique():
+        if other != 'color': show(f'{other} minus color', paired(runs, 'accuracy', 'digits', other, 'color'))
+
+
+def effective_field():
+    runs = read('effective_field')
+    for look in (0, 100, 400, 1600):
+        for value in ('width', 'side'): show(f'{value} after {look} steps', summarize(runs, [], f'{value}_{look}'), 2)
+    show('width: after minus before', summarize(runs.assign(change=runs.width_1600-runs.width_0), [], 'change'), 2)
+
+
 if __name__ == '__main__':
-    for name in sys.argv[1:] or ['one_step', 'schedule', 'batch_size', 'generalization', 'steady_inputs', 'first_layer', 'collapse_steps']:
+    for name in sys.argv[1:] or ['one_step', 'schedule', 'batch_size', 'generalization', 'steady_inputs', 'first_layer', 'collapse_steps',
+                                 'color_digits', 'effective_field']:
         print(f'\n# {name}')
         globals()[name]()
