@@ -60,6 +60,29 @@ def generalization():
         show(f'{value}: batch norm minus none', paired(runs, value, 'norm', 'batch norm', 'none', 'epochs'))
 
 
+def batchnorm_seeds():
+    runs = read('batchnorm_seeds').query('digits == 60000')
+    show('accuracy', summarize(runs, ['rounds', 'norm'], 'accuracy'))
+    for other in ('none', 'Conv-BN-ReLU'): show(f'Conv-ReLU-BN minus {other}', paired(runs, 'accuracy', 'norm', 'Conv-ReLU-BN', other, 'rounds'))
+
+
+def batchnorm_why():
+    runs = read('batchnorm_why').astype(dict(value=float))
+    for what in ('variation', 'change', 'loss', 'test'):
+        some = runs[(runs.experiment == 'smooth') & (runs.what == what)]
+        show(f'smooth: {what}', summarize(some, 'network', 'value'))
+        show(f'smooth: {what}, batch norm minus none', paired(some, 'value', 'network', 'batch norm', 'none'))
+    some = runs[(runs.experiment == 'noise') & (runs.what == 'valid accuracy')]
+    show('noise: accuracy on other digits', summarize(some, 'network', 'value'))
+    for a, b in (('groups of 256', 'none'), ('groups of 16', 'groups of 256'), ('groups of 64', 'groups of 256')):
+        show(f'noise: {a} minus {b}', paired(some, 'value', 'network', a, b))
+
+
+def collapse():
+    runs = read('collapse')
+    show('share collapsed', summarize(runs.assign(collapsed=yes(runs.accuracy < .5)), ['bs', 'lr', 'one_cycle'], 'collapsed'), 2)
+
+
 def steady_inputs():
     runs = read('steady_inputs')
     for value in ('moved', 'moved_relative', 'train_loss_40', 'train_loss', 'valid'): show(value, summarize(runs, ['lr', 'norm'], value))
