@@ -14,7 +14,7 @@ def grid(bs, steps, rates=rates): return dict(bs=[bs], steps=[steps], lr=rates, 
 
 
 if __name__ == '__main__':
-    epoch = [grid(bs, 60_000//bs) for bs in (1024, 512, 256)] + [grid(64, 937, rates[:-1])]  # 512 makes 117 updates in an epoch
+    epoch = [grid(bs, 60_000//bs) for bs in (1024, 512)] + [grid(64, 937, rates[:-1])]  # 512 makes 117 updates in an epoch
     updates = [grid(bs, 117) for bs in (64, 256)]
     runs = study(__file__, run, *[(o, 5) for o in updates + epoch])
     print(runs.groupby(['steps', 'bs', 'schedule', 'lr'])[['valid', 'test', 'collapsed']].mean().round(4).to_string())
