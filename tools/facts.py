@@ -12,7 +12,7 @@ from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
 badge_img = 'https://colab.research.google.com/assets/colab-badge.svg'
-badge_re = re.compile(r'\[!\[Open In Colab\]\([^)]*\)\]\([^)]*/([\w.]+\.ipynb)\)')
+badge_re = re.compile(r'\[!\[Open In Colab\]\([^)]*\)\]\([^)]*/nbs/([\w./]+\.ipynb)\)')  # a path in nbs/
 source_re = re.compile(r'git\+(https://github\.com/[\w.-]+/[\w.-]+)@')
 setup_mark = '# Set up: on Colab, and only there'
 
@@ -66,7 +66,7 @@ def readme(index: str) -> tuple[str, dict]:  # Markdown, and the pictures it sho
     for cell in json.loads(index)['cells']:
         src = ''.join(cell['source'])
         if cell['cell_type'] == 'markdown':
-            text.append(re.sub(r'\]\(((?:engine/)?\w+\.ipynb)\)', r'](nbs/\1)', src))
+            text.append(re.sub(r'\]\(((?:\w+/)?\w+\.ipynb)\)', r'](nbs/\1)', src))
             continue
         if src.startswith(setup_mark): continue
         alt = re.search(r'^#\| fig-alt: (.*)$', src, re.M)

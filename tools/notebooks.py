@@ -2,6 +2,7 @@
 import argparse
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -44,12 +45,20 @@ def run(path: Path) -> list[str]:
     return found
 
 
+def chosen(names: list[str]) -> list[Path]:
+    "Notebooks by their paths in nbs/, without `.ipynb`, or by bare names; a lesson before a notebook of that name elsewhere. All if none is named."
+    paths = {p.relative_to(nbs).with_suffix('').as_posix(): p for p in sorted(nbs.rglob('[!_.]*.ipynb'))}
+    wanted = {n.removesuffix('.ipynb') for n in names}
+    return [p for path, p in paths.items() if not names or path in wanted or p.stem in wanted - {*paths}]
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
-    ap.add_argument('names', nargs='*', help='notebooks to run, such as 03_first_cnn (default: all)')
+    ap.add_argument('names', nargs='*', help='notebooks to run, such as 03_first_cnn or solutions/03_first_cnn (default: all)')
     names = ap.parse_args().names
-    paths = sorted(p for p in nbs.rglob('[!_.]*.ipynb') if not names or p.stem in {Path(n).stem for n in names})
+    paths = chosen(names)
     os.environ['PYTHONHASHSEED'] = '0'
+    os.environ['CONVLAB_PROGRESS'] = os.path.join(tempfile.mkdtemp(), 'progress.json')  # not that of who runs them
     bad = 0
     for path in paths:
         start = time.time()
