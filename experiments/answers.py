@@ -50,6 +50,16 @@ def batch_size():
     show('at the rate chosen on the validation digits: test accuracy', summarize(chosen(runs, cell, 'lr'), [*cell, 'lr'], 'test'))
     show('all: test accuracy', summarize(runs, [*cell, 'lr'], 'test'))
     show('share collapsed', summarize(runs, [*cell, 'lr'], 'collapsed'), 2)
+    best = chosen(runs, cell, 'lr')
+    show('117 updates: 512 digits minus 64', paired(best[best.steps == 117], 'test', 'bs', 512, 64, 'schedule'))
+    show('60,000 digits: 512 digits per batch minus 64', paired(best[best.bs*best.steps > 59_000], 'test', 'bs', 512, 64, 'schedule'))
+
+
+def valleys():
+    runs = read('valleys')
+    runs = runs.assign(worse=yes(runs['after_0.06'] > runs.loss), moved_at_06=.06*runs.moved)
+    for value in ('sharpness', 'loss', 'after_0.03', 'after_0.06', 'after_0.1', 'moved_at_06', 'worse'): show(value, summarize(runs, ['way', 'update'], value), 3)
+    show('smallest and largest', runs.groupby('way', sort=False)[['loss', 'sharpness', 'after_0.03', 'after_0.06', 'after_0.1']].agg(['min', 'max']).reset_index(), 2)
 
 
 def generalization():
@@ -121,7 +131,7 @@ def effective_field():
 
 
 if __name__ == '__main__':
-    for name in sys.argv[1:] or ['one_step', 'schedule', 'batch_size', 'generalization', 'steady_inputs', 'first_layer', 'collapse_steps',
+    for name in sys.argv[1:] or ['one_step', 'valleys', 'schedule', 'batch_size', 'generalization', 'steady_inputs', 'first_layer', 'collapse_steps',
                                  'color_digits', 'effective_field']:
         print(f'\n# {name}')
         globals()[name]()
