@@ -47,6 +47,19 @@ def lab(tmp_path_factory):
     server.wait(30)
 
 
+pages = []
+
+
+@pytest.fixture(autouse=True)
+def seen(request):
+    "Close the pages of each test, with a picture of each where SCREENSHOTS names a folder for them."
+    yield
+    for page in pages:
+        if folder := os.environ.get('SCREENSHOTS'): page.screenshot(path=os.path.join(folder, f'{request.node.name}.png'))
+        page.close()
+    pages.clear()
+
+
 @pytest.fixture(scope='module')
 def browser():
     with playwright.sync_playwright() as p:
@@ -58,10 +71,11 @@ def browser():
 def opened(browser, lab, name):
     "The notebook `name`, open in a workspace of its own."
     page = browser.new_page(viewport=dict(width=1100, height=1000))
-    page.set_default_timeout(60_000)
+    pages.append(page)
+    page.set_default_timeout(120_000)
     page.goto(f'{lab[0]}/lab/workspaces/{name}/tree/{name}.ipynb?reset')
     page.wait_for_selector('.jp-Notebook .jp-Cell')
-    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+    page.wait_for_selector('#jp-main-statusbar >> text=Idle')  # the kernel listens
     return page
 
 
@@ -72,6 +86,7 @@ def run_all(page):
         page.keyboard.press('Shift+Enter')
         page.wait_for_function(f"/\\[[0-9]+\\]/.test(document.querySelectorAll('.jp-InputPrompt')[{i}].textContent)")
     page.wait_for_selector('.widget-text')
+    page.wait_for_selector('#jp-main-statusbar >> text=Idle')
 
 
 def said(page, text): page.wait_for_selector(f'.widget-html p:has-text("{text}")')
@@ -97,8 +112,6 @@ def test_with_the_mouse(browser, lab):
     said(page, 'Seven by seven')
     e = entry(lab, 2)
     assert e['tried'] == 2 and e['right'] and e['streak'] == 0 and 'right' not in entry(lab, 17)
-    if os.environ.get('SCREENSHOTS'): page.screenshot(path=os.path.join(os.environ['SCREENSHOTS'], 'mouse.png'))
-    page.close()
 
 
 def test_with_the_keyboard_alone(browser, lab):
@@ -120,7 +133,7 @@ def test_with_the_keyboard_alone(browser, lab):
     page.keyboard.type('c')
     press('Enter')
     said(page, 'A mean is tempting')
-    press('Backspace')
+    press('Control+A')
     page.keyboard.type('d')
     press('Enter')
     said(page, 'nine products, added up')
@@ -129,13 +142,11 @@ def test_with_the_keyboard_alone(browser, lab):
     page.keyboard.type('57,232')
     press('Enter')
     said(page, 'The biases are in it')
-    page.keyboard.press('Control+A')
+    press('Control+A')
     page.keyboard.type('56448')
     press('Enter')
     said(page, 'At each of the 7')
     assert entry(lab, 3)['tried'] == 2 and entry(lab, 15)['right']
-    if os.environ.get('SCREENSHOTS'): page.screenshot(path=os.path.join(os.environ['SCREENSHOTS'], 'keys.png'))
-    page.close()
 
 
 def test_what_is_saved_needs_no_kernel(browser, lab):
@@ -146,5 +157,3 @@ def test_what_is_saved_needs_no_kernel(browser, lab):
     assert page.locator('text=odel not found').count() == 0 and page.locator('text=Loading widget').count() == 0
     page.click('details summary >> nth=0')
     page.wait_for_selector('details[open] blockquote')
-    if os.environ.get('SCREENSHOTS'): page.screenshot(path=os.path.join(os.environ['SCREENSHOTS'], 'saved.png'))
-    page.close()
