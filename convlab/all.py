@@ -24,6 +24,7 @@ from .stats import *
 from .training import *
 from .norms import *
 from .exercises import *
+from .quiz import *
 from .progress import *
 
 # %% ../nbs/engine/all.ipynb #6bcf3259

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['progress']
 
-# %% ../nbs/engine/progress.ipynb #18aa5ea6
+# %% ../nbs/engine/progress.ipynb #7b8ea69e
 import os
 from pathlib import Path
 from .exercises import exercises
+from .quiz import questions
 from .records import records, records_path
 
 # %% ../nbs/engine/progress.ipynb #c2a43e9e
@@ -27,11 +28,14 @@ def _place():
     if os.environ.get('CONVLAB_PROGRESS'): return 'the file that CONVLAB_PROGRESS names'
     return f'~/{records_path().relative_to(Path.home()).as_posix()}'
 
-# %% ../nbs/engine/progress.ipynb #f74cad69
+# %% ../nbs/engine/progress.ipynb #8a5671c5
 def progress():
-    "Print which exercises of each lesson are done, and where that is kept."
-    done,lessons = records(),{}
-    for ex in exercises(): lessons.setdefault(ex.lesson, []).append((ex.name, done['exercises'].get(ex.name, {})))
-    lines = [line for lesson,things in lessons.items() for line in _lines(f'{lesson}, exercises', things)]
-    n = sum('right' in entry for things in lessons.values() for _,entry in things)
-    print('\n'.join([f'Your progress: {n} of {sum(map(len, lessons.values()))} exercises done. It is kept in {_place()}.', '', *lines]))
+    "Print which exercises and questions of each lesson are done, and where that is kept."
+    done,parts = records(),{}
+    for ex in exercises(): parts.setdefault((ex.lesson, 'exercises'), []).append((ex.name, done['exercises'].get(ex.name, {})))
+    for q in questions(): parts.setdefault((q['lesson'], 'questions'), []).append((str(q['n']), done['questions'].get(str(q['n']), {})))
+    def count(what):
+        entries = [entry for (_,kind),things in parts.items() if kind == what for _,entry in things]
+        return f"{sum('right' in e for e in entries)} of {len(entries)} {what}"
+    print(f"Your progress: {count('exercises')} and {count('questions')} done. It is kept in {_place()}.\n")
+    for (lesson,what),things in sorted(parts.items()): print('\n'.join(_lines(f'{lesson}, {what}', things)))

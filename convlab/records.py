@@ -16,12 +16,12 @@ def records_path() -> Path: # `CONVLAB_PROGRESS`, else `~/.convlab/progress.json
     "The file with the reader's records; it need not exist."
     return Path(os.environ.get('CONVLAB_PROGRESS') or Path.home()/'.convlab'/'progress.json').expanduser()
 
-# %% ../nbs/engine/records.ipynb #e361f111
+# %% ../nbs/engine/records.ipynb #72b17fc7
 _tables = 'exercises','questions','predictions'
 
 def _sound(data):
     "Is `data` what `update` writes? Of the numbers in it, those that are read as numbers are checked."
-    def fine(entry): return isinstance(entry, dict) and all(type(entry.get(k, 0)) in (int,float) for k in ('tried','right','last'))
+    def fine(entry): return isinstance(entry, dict) and all(type(entry.get(k, 0)) in (int,float) for k in ('tried','right','last','streak'))
     return isinstance(data, dict) and all(isinstance(data.get(t, {}), dict) and all(map(fine, data.get(t, {}).values())) for t in _tables)
 
 def _load(path):

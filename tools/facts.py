@@ -1,4 +1,5 @@
-"""Rewrite every copy of a fact that settings.ini or nbs/index.ipynb holds: Colab badges, set-up cells, version, README.md.
+"""Rewrite every copy of a fact that settings.ini, nbs/index.ipynb or convlab/static/ holds: Colab badges, set-up cells, version, README.md,
+the page of questions and the glossary.
 
 Where git knows a repository on GitHub as `origin`, settings.ini first gets its user, repo and branch."""
 import argparse
@@ -91,7 +92,17 @@ def expected(root: Path) -> dict:  # `{path: bytes}`
         files[init] = re.sub(rf'{name} = ".*?"', f'{name} = "{value}"', files.get(init) or init.read_text(encoding='utf-8'))
     files[root/'CONTRIBUTING.md'] = links((root/'CONTRIBUTING.md').read_text(encoding='utf-8'), f)
     files[root/'README.md'], pictures = readme(files[root/'nbs'/'index.ipynb'])
+    files |= pages(root/f['lib_path']/'static', root/'nbs')
     return {p: t.encode() for p, t in files.items()} | {root/n: b for n, b in pictures.items()}
+
+
+def pages(static: Path, nbs: Path) -> dict:  # `{path: text}`
+    "What is made from the data files of questions and terms."
+    if not (static/'questions.json').exists(): return {}
+    import glossary  # these two import the library, which needs an environment
+    from convlab.quiz import page
+    return {nbs/'questions.md': page(json.loads((static/'questions.json').read_text(encoding='utf-8'))),
+            nbs/'glossary.ipynb': glossary.page(glossary.entries(static.parent.parent))}
 
 
 def differing(root: Path) -> dict:

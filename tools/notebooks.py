@@ -27,6 +27,15 @@ def complaints(nb) -> list[str]:  # what a reader would trip over in the saved o
     return found
 
 
+def without_widgets(nb):
+    "Take out of `nb` what only a running kernel can show, where there is something else to show; in place."
+    nb.metadata.pop('widgets', None)
+    for cell in nb.cells:
+        for out in cell.get('outputs', []):
+            if 'text/html' in out.get('data', {}): out.data.pop('application/vnd.jupyter.widget-view+json', None)
+        if 'outputs' in cell: cell.outputs = [o for o in cell.outputs if 'application/vnd.jupyter.widget-view+json' not in o.get('data', {})]
+
+
 def run(path: Path) -> list[str]:
     "Execute the notebook at `path` and save it clean; nothing is saved when a cell fails."
     nb = nbformat.read(path, as_version=4)
@@ -35,6 +44,7 @@ def run(path: Path) -> list[str]:
     NotebookClient(nb, timeout=3600, kernel_name='python3', resources={'metadata': {'path': str(path.parent)}}).execute()
     for cell in stubs: cell.cell_type = 'code'
     nb.metadata['kernelspec'] = {'display_name': 'python3', 'language': 'python', 'name': 'python3'}
+    without_widgets(nb)
     found = complaints(nb)
     tmp = path.with_suffix('.tmp')
     nbformat.write(nb, tmp)
