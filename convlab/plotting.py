@@ -237,6 +237,7 @@ def film(
     first.save(buf, format='png', save_all=True, append_images=rest, duration=ms, loop=0, optimize=True)
     return Image(data=buf.getvalue())
 
+# %% ../nbs/engine/plotting.ipynb #7c733b9e
 def _frame(draw, k, figsize):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -248,6 +249,7 @@ def _frame(draw, k, figsize):
     rgba = Image.frombuffer('RGBA', canvas.get_width_height(), canvas.buffer_rgba())
     return rgba.convert('RGB')
 
+# %% ../nbs/engine/plotting.ipynb #1f93a6b7
 def _palette(frames):
     "64 colors that serve all frames: those of the first, the middle and the last one, side by side."
     from PIL import Image
