@@ -524,6 +524,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'convlab/tasks/kernels.py')},
             'convlab.tasks.models': {'convlab.tasks.models._': ('solutions/first_cnn.html#_', 'convlab/tasks/models.py')},
             'convlab.tasks.norms': { 'convlab.tasks.norms._': ('solutions/batchnorm.html#_', 'convlab/tasks/norms.py'),
+                                     'convlab.tasks.norms._digit_mistakes': ( 'solutions/batchnorm.html#_digit_mistakes',
+                                                                              'convlab/tasks/norms.py'),
                                      'convlab.tasks.norms._digit_norm': ('solutions/batchnorm.html#_digit_norm', 'convlab/tasks/norms.py'),
                                      'convlab.tasks.norms._folded': ('solutions/batchnorm.html#_folded', 'convlab/tasks/norms.py'),
                                      'convlab.tasks.norms._pair': ('solutions/batchnorm.html#_pair', 'convlab/tasks/norms.py')},

@@ -25,7 +25,8 @@ def _(answer):
 # %% ../../nbs/solutions/09_batchnorm.ipynb #bc11b283
 @exercise('batchnorm_numbers', lesson='09_batchnorm', title='numbers that batch normalization adds', hints=(
     'Each channel gets two of either kind. Which channels are normalized?',
-    'Not those of the image, but those of every layer after it, the ten scores too. `list(nn.BatchNorm2d(8).buffers())` shows what is remembered: look for the third.'))
+    'Not those of the image, but those of every layer after it, the ten scores too. What is remembered? Look at\n'
+    '`list(nn.BatchNorm2d(8).buffers())`, and at the third of them above all.'))
 def _(answer):
     for channels in ((1,8,16,32,64,10), (3,5,7)):
         n,layers,on = sum(channels[1:]),len(channels)-1,f'channels={channels}'
@@ -71,6 +72,7 @@ def _folded(conv, bn, eps=None, root=True, mean=True, own_bias=True):
     b = conv.bias if own_bias and conv.bias is not None else 0
     return conv.weight*scale[:,None,None,None],(b-(bn.running_mean if mean else 0))*scale + (0 if bn.bias is None else bn.bias)
 
+# %% ../../nbs/solutions/09_batchnorm.ipynb #9992e4a7
 @exercise('fold', lesson='09_batchnorm', title='fold batch normalization into the convolution before it', hints=(
     'Write out what a channel of the output is: gamma*(conv(x)-mean)/sqrt(var+eps) + beta. What multiplies conv(x), and what is added?',
     'The factor multiplies all weights of that *output* channel, the first axis of the weight, and the bias of the convolution too.'))
@@ -82,7 +84,8 @@ def _(answer):
         want,w0 = bn(conv(x)),conv.weight.clone()
         got = call(answer, conv, bn, on=on)
         if not isinstance(got, nn.Conv2d): raise Wrong('', on, 'an nn.Conv2d', type(got).__name__)
-        if (got.stride,got.padding) != (conv.stride,conv.padding): raise Wrong('Take over stride and padding.', on, 'stride (2, 2), padding (1, 1)', f'stride {got.stride}, padding {got.padding}')
+        if (got.stride,got.padding) != (conv.stride,conv.padding):
+            raise Wrong('Take over stride and padding.', on, 'stride (2, 2), padding (1, 1)', f'stride {got.stride}, padding {got.padding}')
         def out(**kw): return F.conv2d(x, *_folded(conv, bn, **kw), stride=2, padding=1)
         if torch.equal(conv.weight, w0): why = {
             '`eps` is missing.': out(eps=0), 'Divide by the standard deviation, the root of the variance.': out(root=False),
@@ -98,25 +101,29 @@ def _digit_norm(x, weight, bias, axes=(1,2,3), eps=1e-5, correction=0, root=True
     scale = (var+eps).sqrt() if root else var+eps
     return (x-x.mean(axes, keepdim=True))/scale*weight[:,None,None] + bias[:,None,None]
 
-@exercise('digit_norm', lesson='09_batchnorm', title='a normalization of each digit by itself', hints=(
-    'Begin with `NaiveBatchNorm`. Over which axes do its mean and variance go, and over which should they go now?',
-    '`x.mean((1,2,3), keepdim=True)` is `[N,1,1,1]`. Parameters of `[C]` need two axes more to meet `[N,C,H,W]`.'))
-def _(answer):
-    x = torch.randn(4, 6, 5, 5)*torch.tensor([.5,1,3,20]).view(4,1,1,1) + torch.randn(4, 6, 1, 1)
-    on = 'four digits [4,6,5,5]'
-    m = call(answer, 6, on=on)
-    if not isinstance(m, nn.Module): raise Wrong('', on, 'an nn.Module', type(m).__name__)
-    params = list(m.parameters())
-    if sorted(p.numel() for p in params) != [6,6]: raise Wrong('Each channel has a gamma and a beta, as `nn.Parameter`s, and nothing else is learned.', on, 'two parameters of 6 numbers', f'{[list(p.shape) for p in params]}')
-    one,zero = torch.ones(6),torch.zeros(6)
-    got = call(m, x, on=on)
-    expect(got, _digit_norm(x, one, zero), on=on+', as it starts', tol=1e-3, why={
+def _digit_mistakes(x):
+    one,zero = torch.ones(x.shape[1]),torch.zeros(x.shape[1])
+    return {
         'That is batch normalization: the mean goes over the digits too.': _digit_norm(x, one, zero, (0,2,3)),
         'Each channel was normalized by itself. All channels of a digit share one mean and one deviation.': _digit_norm(x, one, zero, (2,3)),
         'All digits were normalized together.': _digit_norm(x, one, zero, (0,1,2,3)),
         'That went over the channels only, at each place by itself.': _digit_norm(x, one, zero, (1,)),
         'It was divided by the variance. Take its root.': _digit_norm(x, one, zero, root=False),
-        'The deviation is missing: only the mean was subtracted.': x-x.mean((1,2,3), keepdim=True)})
+        'The deviation is missing: only the mean was subtracted.': x-x.mean((1,2,3), keepdim=True)}
+
+# %% ../../nbs/solutions/09_batchnorm.ipynb #50fe3eb5
+@exercise('digit_norm', lesson='09_batchnorm', title='a normalization of each digit by itself', hints=(
+    'Begin with `NaiveBatchNorm`. Over which axes do its mean and variance go, and over which should they go now?',
+    '`x.mean((1,2,3), keepdim=True)` is `[N,1,1,1]`. Parameters of `[C]` need two axes more to meet `[N,C,H,W]`.'))
+def _(answer):
+    x = torch.randn(4, 6, 5, 5)*torch.tensor([.5,1,3,20]).view(4,1,1,1) + torch.randn(4, 6, 1, 1)
+    on,m,one,zero = 'four digits [4,6,5,5]',call(answer, 6, on='6 channels'),torch.ones(6),torch.zeros(6)
+    if not isinstance(m, nn.Module): raise Wrong('', on, 'an nn.Module', type(m).__name__)
+    params = list(m.parameters())
+    if sorted(p.numel() for p in params) != [6,6]:
+        raise Wrong('Each channel has a gamma and a beta, as `nn.Parameter`s, and nothing else is learned.', on,
+                    'two parameters of 6 numbers', f'{[list(p.shape) for p in params]}')
+    expect(call(m, x, on=on), _digit_norm(x, one, zero), on=on+', as it starts', tol=1e-3, why=_digit_mistakes(x))
     with torch.no_grad():
         for p in params: p.copy_((torch.rand(6)+.6 if bool((p > .5).all()) else -torch.rand(6)).view_as(p))
     w,b = sorted((p.detach().flatten() for p in params), key=lambda p: bool((p > .5).all()), reverse=True)

@@ -64,6 +64,7 @@ def _outputs():
     batches[0][1,5,2,1] = .3
     return batches
 
+# %% ../../nbs/solutions/07_activation_stats.ipynb #af806061
 @exercise('dead_channels', lesson='07_activation_stats', title='list the dead channels', hints=(
     'What is the largest number that a channel put out, over digits, rows and columns? And over all batches?',
     '`x.amax((0,2,3))` has one number per channel. The batches differ in size, but these do not.'))
@@ -90,6 +91,7 @@ def _net():
     return nn.Sequential(nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU()), nn.Sequential(nn.Sequential(nn.Conv2d(3, 3, 3), nn.ReLU(inplace=True)), nn.Sigmoid()),
                          nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten())
 
+# %% ../../nbs/solutions/07_activation_stats.ipynb #96614d9d
 @exercise('leaky', lesson='07_activation_stats', title='leaky units in place of ReLU', hints=(
     '`model.named_children()` gives the names and the modules one level down, and `setattr(model, name, new)` puts another in place.',
     'For what lies deeper, call `leaky` itself on each child that is no ReLU.'))
@@ -107,7 +109,7 @@ def _(answer):
     expect(sorted(slopes), [0.1], on=on, why={'That is the slope of `nn.LeakyReLU()` when it is not told: pass 0.1.': [0.01]})
     after = got.state_dict()
     if list(after) != list(before): raise Wrong('Keep the names of the layers.', on, str(list(before)), str(list(after)))
-    if not all(torch.equal(after[k], v) for k,v in before.items()): raise Wrong('The weights are others: change the model that was given, do not make a new one.', on)
+    if not all(torch.equal(after[k], v) for k,v in before.items()): raise Wrong('The weights are others: change the model that was given, make no new one.', on)
     want = _net()
     for block,name in ((want[0], '1'), (want[1][0], '1'), (want, '3')): setattr(block, name, nn.LeakyReLU(.1))
     want.load_state_dict(before)
@@ -128,6 +130,7 @@ class _Kill(Callback):
     def after_batch(self):
         if self.training: self.done += 1
 
+# %% ../../nbs/solutions/07_activation_stats.ipynb #c6f9cba1
 def _learner(*cbs):
     def batches(n): return [(torch.rand(8, 1, 9, 9), torch.randint(2, (8,))) for _ in range(n)]
     net = nn.Sequential(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU()),
@@ -151,9 +154,10 @@ def _run(cls, layer, at, units, on):
 def _(answer):
     two = 'two epochs of 6 batches'
     seen,layer,hooks,_ = _run(answer, 0, 99, None, f'{two}, all layers alive')
-    if seen < 12: raise Wrong('It stops though nothing has died. (All units of a batch together must be silent, not some of them.)', f'{two}, all layers alive', '12 batches', f'{seen}')
-    if layer is not None: raise Wrong('`layer` must be None if all goes well.', f'{two}, all layers alive', 'None', repr(layer))
-    if hooks: raise Wrong('Remove the hooks after the fit.', f'{two}, all layers alive', 'no hooks left', f'{hooks} left')
+    on = f'{two}, all layers alive'
+    if seen < 12: raise Wrong('It stops though nothing has died: a whole layer must be silent for a whole batch.', on, '12 batches', f'{seen}')
+    if layer is not None: raise Wrong('`layer` must be None if all goes well.', on, 'None', repr(layer))
+    if hooks: raise Wrong('Remove the hooks after the fit.', on, 'no hooks left', f'{hooks} left')
     on = f'{two}, three of the four channels of layer 0.0 die'
     if _run(answer, 0, 3, 3, on)[0] < 12: raise Wrong('A single channel that is alive keeps a layer alive.', on, '12 batches', 'fewer')
     on = f'{two}, all scores of the last convolution are negative'
@@ -161,8 +165,8 @@ def _(answer):
     for at in (3,7):
         on = f'{two}, layer 1.0 dies in batch {at+1}'
         seen,layer,hooks,epoch = _run(answer, 1, at, None, on)
-        if seen > at+1: raise Wrong('It goes on with the next epoch: CancelEpochException ends an epoch only.' if at < 6 and epoch else
-                                    'It does not stop in time.', on, f'{at+1} batches', f'{seen}')
+        late = 'It goes on with the next epoch: CancelEpochException ends an epoch only.' if at < 6 and epoch else 'It does not stop in time.'
+        if seen > at+1: raise Wrong(late, on, f'{at+1} batches', f'{seen}')
         if layer != '1.0': raise Wrong('`layer` is the name that the layer has in the model, as `named_modules` gives it.', on, "'1.0'", repr(layer))
-        if hooks: raise Wrong('Remove the hooks, however the fit ends: fastai calls `after_fit` after a CancelFitException too.', on, 'no hooks left', f'{hooks} left')
+        if hooks: raise Wrong('Remove the hooks, however the fit ends: `after_fit` runs after a CancelFitException too.', on, 'no hooks left', f'{hooks} left')
     return 'It stops in the very batch in which a layer dies, and for nothing less.'
