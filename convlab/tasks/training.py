@@ -79,16 +79,20 @@ def _in_a_row(model, xb, yb, rates):
         if now < first: lower.append(rate)
     return max(lower, default=None)
 
+# %% ../../nbs/solutions/08_training.ipynb #7c1e09aa
+def _models():
+    "Networks to take a step with, and rates to try."
+    yield nn.Sequential(nn.Flatten(), nn.Linear(16, 3)),[0.01, 0.1, 1., 2., 3., 4., 5., 6., 8., 100.]
+    yield nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)),[10., 0.3, 1., 0.03, 0.1, 3.]
+    yield nn.Sequential(nn.Flatten(), nn.Linear(16, 3)),[1000., 2000.]
+
 # %% ../../nbs/solutions/08_training.ipynb #d5d3a0cf
 @exercise('largest_rate', lesson='08_training', title='The largest rate that lowers the loss', hints=(
     'Try each rate on a copy: `deepcopy(model)`. Compare its loss after the step with the loss before.',
     'On the copy: `loss.backward()`, then under `torch.no_grad()` for each parameter `p -= rate*p.grad`, then the loss again. Keep the rates where it is lower; the answer is the largest of them.'))
 def _(answer):
     xb,yb = torch.randn(32, 1, 4, 4),torch.randint(3, (32,))
-    rates = [0.01, 0.1, 1., 2., 3., 4., 5., 6., 8., 100.]
-    for model,rates in ((nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), rates),
-                        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)), [10., 0.3, 1., 0.03, 0.1, 3.]),
-                        (nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), [1000., 2000.])):
+    for model,rates in _models():
         on = f"{'a network with ReLU' if len(model) > 2 else 'a linear layer'}, rates {rates}"
         steps = {r: _after(model, xb, yb, r)[:2] for r in rates}
         lower = [r for r,(before,after) in steps.items() if after < before]
