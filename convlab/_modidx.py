@@ -556,6 +556,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'convlab.tasks.training._after': ('solutions/training.html#_after', 'convlab/tasks/training.py'),
                                         'convlab.tasks.training._in_a_row': ( 'solutions/training.html#_in_a_row',
                                                                               'convlab/tasks/training.py'),
+                                        'convlab.tasks.training._models': ('solutions/training.html#_models', 'convlab/tasks/training.py'),
                                         'convlab.tasks.training._rates': ('solutions/training.html#_rates', 'convlab/tasks/training.py'),
                                         'convlab.tasks.training._straight': ( 'solutions/training.html#_straight',
                                                                               'convlab/tasks/training.py')},

@@ -77,7 +77,14 @@ def _in_a_row(model, xb, yb, rates):
     for rate in rates:
         _,now,model = _after(model, xb, yb, rate)
         if now < first: lower.append(rate)
-    return max(lower, default=-1)
+    return max(lower, default=None)
+
+# %% ../../nbs/solutions/08_training.ipynb #7c1e09aa
+def _models():
+    "Networks to take a step with, and rates to try."
+    yield nn.Sequential(nn.Flatten(), nn.Linear(16, 3)),[0.01, 0.1, 1., 2., 3., 4., 5., 6., 8., 100.]
+    yield nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)),[10., 0.3, 1., 0.03, 0.1, 3.]
+    yield nn.Sequential(nn.Flatten(), nn.Linear(16, 3)),[1000., 2000.]
 
 # %% ../../nbs/solutions/08_training.ipynb #d5d3a0cf
 @exercise('largest_rate', lesson='08_training', title='The largest rate that lowers the loss', hints=(
@@ -85,23 +92,20 @@ def _in_a_row(model, xb, yb, rates):
     'On the copy: `loss.backward()`, then under `torch.no_grad()` for each parameter `p -= rate*p.grad`, then the loss again. Keep the rates where it is lower; the answer is the largest of them.'))
 def _(answer):
     xb,yb = torch.randn(32, 1, 4, 4),torch.randint(3, (32,))
-    rates = [0.01, 0.1, 1., 3., 10., 100.]
-    for model,rates in ((nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), rates),
-                        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)), [10., 0.3, 1., 0.03, 0.1, 3.]),
-                        (nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), [1000., 2000.])):
+    for model,rates in _models():
         on = f"{'a network with ReLU' if len(model) > 2 else 'a linear layer'}, rates {rates}"
         steps = {r: _after(model, xb, yb, r)[:2] for r in rates}
         lower = [r for r,(before,after) in steps.items() if after < before]
         kept = [p.detach().clone() for p in model.parameters()]
         got = call(answer, model, xb, yb, rates, on=on, none=not lower)
-        if not lower and got is None: got = -1 # "none of them", which expect would take for no answer
         expect(tuple(model.parameters()), tuple(kept), on=f"{on}: the model's parameters afterwards", why={
             'The model comes out changed: work on a copy, or put the weights back.': tuple(model.parameters())})
-        expect(got, max(lower, default=-1), on=on, why={
+        if not lower and got is not None: raise Wrong('None of these rates lowers the loss.', on, 'None', got)
+        if lower: expect(got, max(lower), on=on, why={
             'There the loss falls most; asked is the largest rate at which it falls at all.': min(steps, key=lambda r: steps[r][1]),
-            'That is the smallest rate at which it falls.': min(lower, default=-1),
-            'That is the first rate at which it falls, not the largest.': next(iter(lower), -1),
-            'That is the last rate at which it falls; they are not in order.': (lower or [-1])[-1],
+            'That is the smallest rate at which it falls.': min(lower),
+            'That is the first rate at which it falls, not the largest.': lower[0],
+            'That is the last rate at which it falls; they are not in order.': lower[-1],
             'That is the largest rate of all, whether the loss falls there or not.': max(rates),
             'Each step seems to begin where the one before ended.': _in_a_row(model, xb, yb, rates)})
     return 'Half of a learning rate finder: it asks for one step what lr_find asks while it trains.'
