@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from torch import nn, Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
-from convlab.tracing import _tensors
-from convlab.twin import Guard, _apart, _twin
+from convlab.twin import Guard, _apart, _tensors, _twin
 
 # %% ../nbs/engine/probing.ipynb #48d29670
 _passed = set('''relu relu6 hardtanh leaky_relu elu selu celu silu gelu mish sigmoid logsigmoid hardsigmoid hardswish tanh hardshrink

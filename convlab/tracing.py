@@ -20,7 +20,7 @@ from convlab.checks import kind, sizes
 from convlab.reach import Mix, Move, Node, Pairs, Point, _amin, _map_dims, _size, _small
 from convlab.counting import _count
 from convlab.rules import NeedsNumbers, _Call, _find_rule, _reshaped, _rule, _type
-from convlab.twin import Guard, _apart, _memory, _twin, _written
+from convlab.twin import Guard, _apart, _memory, _tensors, _twin, _written
 
 # %% ../nbs/engine/tracing.ipynb #f8c77c9c
 def _layout(t): # how a tensor reads its memory
@@ -169,16 +169,6 @@ class Row:
     node:Node = dataclasses.field(default=None, repr=False)
 
 def _plain(jump): return None if jump is None else int(jump) if jump == int(jump) else float(jump)
-
-# %% ../nbs/engine/tracing.ipynb #1739477a
-def _tensors(out, deep=0):
-    "All tensors of what a module returned: in lists, dicts, dataclasses, or other objects."
-    if isinstance(out, Tensor): return [out]
-    if isinstance(out, dict): out = out.values()
-    elif not isinstance(out, (list,tuple,set)):
-        if isinstance(out, (str,bytes,int,float,complex,type(None),np.ndarray,nn.Module,type)) or deep > 3: return []
-        out = getattr(out, '__dict__', {}).values()
-    return [t for o in out for t in _tensors(o, deep+1)]
 
 # %% ../nbs/engine/tracing.ipynb #00b85817
 def _to_meta(a):

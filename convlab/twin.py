@@ -150,6 +150,16 @@ def _written(func, args, kwargs): # the tensors that an operation writes into
     named = [*zip(func._schema.arguments, args), *((a, kwargs[a.name]) for a in func._schema.arguments if a.name in kwargs)]
     return [t for a,v in named if a.alias_info and a.alias_info.is_write for t in tree_leaves(v) if isinstance(t, Tensor)]
 
+# %% ../nbs/engine/twin.ipynb #b3a381eb
+def _tensors(out, deep=0):
+    "All tensors of what a module returned: in lists, dicts, dataclasses, or other objects."
+    if isinstance(out, Tensor): return [out]
+    if isinstance(out, dict): out = out.values()
+    elif not isinstance(out, (list,tuple,set)):
+        if isinstance(out, (str,bytes,int,float,complex,type(None),np.ndarray,nn.Module,type)) or deep > 3: return []
+        out = getattr(out, '__dict__', {}).values()
+    return [t for o in out for t in _tensors(o, deep+1)]
+
 # %% ../nbs/engine/twin.ipynb #11e96cca
 class Guard(TorchDispatchMode):
     "Puts back what the operations of a twin do to the parameters' numbers, and to PyTorch's random ones."

@@ -123,10 +123,11 @@ def probe(model, name, size):
         break
     maps = {}
     for layer, calls in t.calls.items():
-        if layer and calls[-1] and (dims := _map_dims(node := calls[-1][0][1])) and max(node.shape[d] for d in dims) > 1: maps[layer] = node, dims
-    layer = rng.choice([*maps])
-    (node, dims), (nth, _) = maps[layer], t.calls[layer][-1][0]
-    place = [rng.randrange(node.shape[d]) for d in dims]
+        if layer and calls[-1] and (dims := _map_dims(node := calls[-1][0][1])) and max(node.shape[d] for d in dims) > 1: maps[layer] = dims
+    layer = rng.choice([*maps]) if maps else ''  # no layer has rows and columns: the output as a whole
+    nth, node = t.calls[layer][-1][0]
+    dims = maps.get(layer)
+    place = [rng.randrange(node.shape[d]) for d in dims] if dims else None
     run = [next(iter(d)) for d in t.image.dims]
     ours = _box(_walk_back(t, node, place)[t.image], run)
     theirs = _box(_probed(model, t.image.shape, layer, len(t.calls[layer]), nth, _at(node.shape, dims, place), 0) != 0, run)

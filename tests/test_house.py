@@ -255,6 +255,16 @@ def test_what_is_missing_is_said_in_one_line(tmp_path, trick, message):
     assert not (tmp_path/'venv').exists()
 
 
-def test_set_up_is_done_once():
-    status, err = env('tools/env.py', os.path.dirname(bin_dir))
-    assert (status, err) == (0, '')
+def test_set_up_is_done_once(tmp_path, monkeypatch, capsys):
+    import env as setup
+    done, venv = [], tmp_path/'venv'
+    def make(command):
+        (venv/'bin').mkdir(parents=True)
+        (venv/'bin'/'python').touch()
+    monkeypatch.setattr(setup.subprocess, 'check_call', make)
+    monkeypatch.setattr(setup.subprocess, 'call', lambda command: done.append(command))  # nothing is installed in a test
+    for _ in range(3): setup.main(str(venv))
+    assert len(done) == 1 and done[0][-1] == f'{root}[course,fast,dev]' and capsys.readouterr().out.count('\n') == 1
+    (venv/'installed').write_text('of other settings')
+    setup.main(str(venv))
+    assert len(done) == 2

@@ -1,13 +1,17 @@
 "Receptive fields: the recurrence, the gradient and the walk back agree, on known networks and on random ones."
+import functools
+
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
+import convlab.receptive
 from convlab import compat  # makes torchvision importable  # noqa: F401
 from convlab.arithmetic import arithmetic
 from convlab.receptive import effective_receptive_field, gradient_probe, image_box, receptive_field, show_precedents, trace_precedents
+from convlab.tracing import trace_model
 
 from torchvision import models
 
@@ -28,8 +32,9 @@ NETS = [('resnet18', 192, 'layer2', 99), ('resnet18', 256, 'layer3', 211), ('ale
 
 
 @pytest.mark.parametrize('name,n,layer,size', NETS)
-def test_three_ways_agree_on_known_networks(name, n, layer, size):
+def test_three_ways_agree_on_known_networks(name, n, layer, size, monkeypatch):
     model = build(name)
+    monkeypatch.setattr(convlab.receptive, 'trace_model', functools.cache(trace_model))  # once is enough
     rf = receptive_field(model, (3, n, n), layer)
     assert rf.whole == ((size is None,)*2) and rf.size == ((size or n,)*2)
     last = len(rf.first[0]) - 1
