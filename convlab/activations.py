@@ -9,7 +9,7 @@ __all__ = ['ActivationRecords', 'record_activations']
 import math, sys, torch
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import partial
 from types import SimpleNamespace
 from torch import Tensor, nn
@@ -76,9 +76,10 @@ def _choose(model, modules=None, paramless=False):
 
 # %% ../nbs/engine/activations.ipynb #a5af9cc6
 def _tensors(o):
-    "All dense floating-point tensors in `o`, however deep in tuples, lists or dictionaries."
+    "All dense floating-point tensors in `o`, however deep in tuples, lists, dictionaries or dataclasses."
     if isinstance(o, Tensor): return [o] if o.is_floating_point() and o.layout == torch.strided and not o.is_nested else []
     if isinstance(o, Mapping): o = o.values()
+    elif is_dataclass(o): o = vars(o).values()
     elif not isinstance(o, (tuple,list)): return []
     return [t for x in o for t in _tensors(x)]
 
@@ -140,6 +141,7 @@ class Recorder:
                 elif x.requires_grad: x.register_hook(note)
 
     def note(self, key, batch, x):
+        if not x.numel(): return # no examples for this layer: no numbers to note
         if key not in self.series:
             o = self.options
             self.series[key] = Series(_axis(self.layers[key[1]].like, x), o.lo if o.with_hist else None, o.two_sided, o.max_batches)
@@ -220,7 +222,7 @@ class Records:
             raise RuntimeError("no batch of validation has been recorded: pass valid=True and train" if valid
                                else "no batch has been recorded yet: train first")
         found = sorted((i,part) for p,i,part in self._recorder.series if p == phase)
-        if not found: raise ValueError(f"none of the layers that are watched was called in a batch on record (those of a compiled model are not, "
+        if not found: raise ValueError(f"none of the layers that are watched put out fractions in a batch on record (those of a compiled model are not called, "
                                     f"if it was called before): {names}")
         return [names[i]+(f':{part}' if part else '') for i,part in found]
 

@@ -39,7 +39,7 @@ def _named(name): # a model of torchvision or timm, and the input that it was ma
         if name in names:
             model = timm.create_model(name)
             return model,model.default_cfg.get('input_size')
-    near = get_close_matches(name, names, 3)
+    near = get_close_matches(name, dict.fromkeys(names), 3)
     raise ValueError(f"no model is called {name}; {'did you mean ' + ' or '.join(near) if near else 'for your own give module:callable'}")
 
 # %% ../nbs/engine/command.ipynb #06d71375

@@ -81,7 +81,11 @@ class _Positive(TorchFunctionMode):
         if name in ('__get__','__set__'): return func(*args, **kwargs) # a property such as x.shape
         safe = _stand_in(name, args, kwargs)
         if safe: return safe()
-        return func(*tree_map(self.positive, args), **tree_map(self.positive, kwargs))
+        args,kwargs = tree_map(self.positive, (args, kwargs))
+        try: return func(*args, **kwargs)
+        except RuntimeError: # constants of another precision?
+            args,kwargs = tree_map(lambda a: a.to(self.dtype) if isinstance(a, Tensor) and a.is_floating_point() else a, (args, kwargs))
+            return func(*args, **kwargs)
 
 # %% ../nbs/engine/probing.ipynb #cda356e9
 class _Reached(Exception): pass
@@ -89,6 +93,7 @@ class _Reached(Exception): pass
 def _run_to(model, x, layer, times=1, nth=0, grad=False, mode=None):
     "Tensor number `nth` of what `layer` returns at its call number `times`; what comes later is not run."
     got,twin = [],_twin(model)
+    for p in twin.parameters() if mode else (): mode.positive(p) # now: random numbers may be forbidden later, as inside `vmap`
     def _keep(m, args, out):
         got.append(_tensors(out)[nth])
         if len(got) == times: raise _Reached
@@ -106,6 +111,8 @@ def _probed(model, shape, layer, times, nth, at, seed):
     x = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(device, dtype)
     x.requires_grad_()
     out = _run_to(model, x, layer, times, nth, True, _Positive(seed, dtype))
+    with torch.enable_grad(): # as different weights, so that no two channels cancel
+        if out.requires_grad: out = out*(torch.rand(out.shape, generator=torch.Generator().manual_seed(seed)) + .5).to(device, dtype)
     return _grad(out, at, x)
 
 # %% ../nbs/engine/probing.ipynb #65612dc5

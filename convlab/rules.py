@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
-from convlab.reach import Mix, Move, Pairs, Point, Window, _adaptive_taps, _conv_taps, _nowhere, _transposed_taps
+from convlab.reach import Mix, Move, Pairs, Point, Scan, Window, _adaptive_taps, _conv_taps, _nowhere, _transposed_taps
 from convlab.twin import _memory
 
 # %% ../nbs/engine/rules.ipynb #344eb2f2
@@ -149,7 +149,10 @@ def _attention(c):
     return _rule(Mix((-1,), (*heads,-2,-1), (*heads,-2), (-1,)), [q,k,v,*([] if mask is None else [mask])])
 
 # %% ../nbs/engine/rules.ipynb #0eed8dca
-@_rule_for('''_softmax _log_softmax _safe_softmax _sparse_softmax cumsum cumprod logcumsumexp cummax cummin _cummax_helper glu sort argsort msort topk
+@_rule_for('cumsum cumprod logcumsumexp cummax cummin _cummax_helper _cummin_helper')
+def _scanned(c): return _rule(Scan(c['dim']), [c.args[0]])
+
+@_rule_for('''_softmax _log_softmax _safe_softmax _sparse_softmax glu sort argsort msort topk
     kthvalue median nanmedian mode max min argmax argmin renorm _weight_norm_interface logsumexp quantile nanquantile''')
 def _along_dim(c):
     d = 0 if c.name == 'msort' else c['dim']

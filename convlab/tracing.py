@@ -17,7 +17,7 @@ from torch import nn, Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 from convlab.checks import kind, sizes
-from convlab.reach import Mix, Move, Node, Pairs, Point, _map_dims, _size, _small
+from convlab.reach import Mix, Move, Node, Pairs, Point, _amin, _map_dims, _size, _small
 from convlab.counting import _count
 from convlab.rules import NeedsNumbers, _Call, _find_rule, _reshaped, _rule, _type
 from convlab.twin import Guard, _apart, _memory, _twin, _written
@@ -59,7 +59,7 @@ def _jump_of(node, k, before):
     "How the first positions of axis `k` step along its dimension; `before`: how they stepped in the source."
     d, = node.dims[k]
     if node.shape[d] < 2: return before
-    t = _small(node.ends[k][0]).amin([i for i in range(len(node.shape)) if i != d]).expand(node.shape[d])
+    t = _amin(_small(node.ends[k][0]), [i for i in range(len(node.shape)) if i != d]).reshape(-1).expand(node.shape[d])
     t = t[t.isfinite()]
     if len(t) < 2: return before
     for p in range(1, min(len(t)//2, 64)+1):
@@ -71,12 +71,12 @@ def _jump_of(node, k, before):
 def _tell_apart(node):
     "Where a dimension that held several axes was cut in pieces, say which piece is whose: by the ends, or in the order of the axes."
     for k,dims in enumerate(node.dims):
-        varies = {d for d in dims if node.shape[d] > 1 and node.ends[k][0].stride(d)}
-        if len(dims) > 1 and varies: node.dims[k] = varies
-        new = [d for d,n in enumerate(node.shape) if n > 1 and node.ends[k][0].stride(d)] # rows that were taken apart and stacked
-        if not dims and len(new) == 1 and len(node.srcs) > 1: node.dims[k] = set(new)
+        varies = {d for d,n in enumerate(node.shape) if n > 1 and any(e.stride(d) for e in node.ends[k])}
+        if len(dims) > 1 and dims & varies: node.dims[k] = dims & varies
+        if not dims and len(varies) == 1 and len(node.srcs) > 1: node.dims[k] = varies # rows that were taken apart and stacked
     first,before = node.dims[0] if node.dims else set(),node.srcs[0].dims
-    cut = len(first) == len(node.dims) > 1 and all(d == first for d in node.dims) and len(before[0]) != len(first)
+    one,now = all(d == before[0] for d in before),all(d == first for d in node.dims)
+    cut = len(first) == len(node.dims) > 1 and one and now and len(before[0]) != len(first)
     if cut: node.dims = [{d} for d in sorted(first)]
 
 # %% ../nbs/engine/tracing.ipynb #c86f9199
@@ -224,6 +224,13 @@ class Follower(Places, Guard):
         except NeedsNumbers: raise
         except Exception as e: self.say(f'a fault of convlab, not of the model: {type(e).__name__} at {c.title} ({e}); {instead}')
 
+    def node(self, t):
+        try: return super().node(t)
+        except Exception as e:
+            self.busy = False
+            self.say(f'a fault of convlab, not of the model: {type(e).__name__} ({e}); a tensor is taken to depend on everything')
+            return self.new(t.shape, Mix(None), [self.image])
+
     def anything(self, c): # nodes that depend on all that the operation was given
         srcs = list(c.nodes.values())
         nodes = [self.new(o.shape, Mix(*[None]*len(srcs)), srcs) for o in c.outs]
@@ -284,7 +291,7 @@ class Tracer(Follower):
         while self.stack[-1][0] is not m: self.stack.pop() # a layer failed, and the model went on
         _,leaf,row = self.stack.pop()
         ts = _tensors(out)
-        found = [(i,n) for i,t in enumerate(ts) if (n := self.node(t))]
+        found = [(i,n) for i,t in enumerate(ts) if t.numel() and (n := self.node(t))] # nothing is no place
         self.calls.setdefault(row.name, []).append(found)
         if leaf and ts: self.finish(row, found[0][1] if found else Node(ts[0].shape), ts, m)
 
@@ -372,24 +379,29 @@ def _idle(t):
         left -= own # what is shared, once
     return idle
 
+# %% ../nbs/engine/tracing.ipynb #02745b86
 def _run(t, args, kwargs, number):
-    "Call the twin of tracer `t`; `number` gives a tensor numbers."
+    "Call the twin of tracer `t`, and return what it returns; `number` gives a tensor numbers."
     fill = number if t.numbers else _to_meta
     args,kwargs = tree_map(lambda a: fill(a) if isinstance(a, Tensor) else a, (args, kwargs))
     if not t.numbers: args,kwargs = tree_map(lambda a: a.clone() if isinstance(a, Tensor) else a, (args, kwargs)) # a model may write into them
     ts = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
     t.listen()
     t.start(next((a for a in ts if a.is_floating_point() or a.is_complex()), ts[0]))
-    with torch.inference_mode(False), torch.no_grad(), _apart(), Watch(t), t: out = t.twin(*args, **kwargs)
+    with torch.inference_mode(False), torch.no_grad(), _apart(), Watch(t), t: return t.twin(*args, **kwargs)
+
+def _read(t, out):
+    "The tracer `t` with all that follows from its run, which returned `out`, and without what holds the model, or memory."
     for r in t.rows: r.field,r.jump = _seen(r.node, t.sizes)
-    t.out = [(i,n) for i,o in enumerate(_tensors(out)) if (n := t.node(o))]
+    t.out = [(i,n) for i,o in enumerate(_tensors(out)) if o.numel() and (n := t.node(o))]
     t.unused = sum(p.numel() for p in t.all_params if p not in t.credited)
     t.uncalled = [n for n,m in t.twin.named_modules() if n not in t.calls and not any(True for _ in m.children())]
     t.idle = _idle(t)
     t.names = [n for n,_ in t.twin.named_modules() if n]
-    t.twin,t.all_params,t.owned,t.credited,t.params,t.memory,t.values = None,[],{},set(),{},{},{} # what holds the model, or memory
+    t.twin,t.all_params,t.owned,t.credited,t.params,t.memory,t.values = None,[],{},set(),{},{},{}
     return t
 
+# %% ../nbs/engine/tracing.ipynb #35e4e601
 def _seen(node, sizes): # the columns of a row that are about places
     if not node.ends: return (),()
     return tuple(_size(node, k, n) for k,n in enumerate(sizes)), tuple(map(_plain, node.jumps)) if _map_dims(node) else ()
@@ -419,11 +431,12 @@ def trace_model(
         bare = numbers and any(p.is_meta for p in (*twin.parameters(), *twin.buffers()))
         t = Tracer(_with_zeros(twin) if bare else twin, numbers)
         if bare: t.say('the model is on the device meta, without numbers: zeros stand in for them')
-        try: return _run(t, args, kwargs, number)
+        try: out = _run(t, args, kwargs, number)
         except MemoryError as e:
             e.add_note(_failing(model, input_size, t))
             raise
         except Exception as e: error = e
+        else: return _read(t, out)
     hint = '; give an example with inputs=... if the model takes whole numbers' if inputs is None and 'ndices' in str(error) else ''
     raise ValueError(f"{_failing(model, input_size, t)}: {error}{hint}") from error
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn, Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils.hooks import RemovableHandle
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -100,6 +101,8 @@ def _method(twins, v, deep): return types.MethodType(v.__func__, twins.of(v.__se
 def _builtin(twins, v, deep): # such as the `append` of a list
     return getattr(twins.of(v.__self__, deep), v.__name__) if isinstance(v.__self__, (list,dict,set,deque)) else v
 
+def _handle(twins, v, deep): return twins.filled(v, object.__new__(type(v)), deep) # of a hook, with which it can remove itself
+
 def _ref(twins, v, deep):
     there = v()
     return v if there is None else weakref.ref(twins.of(there, deep))
@@ -122,7 +125,7 @@ def _function(twins, v, deep):
     return new if changed else twins.keep(v, v)
 
 _copiers = {Tensor:_tensor, dict:_dict, (list,deque):_list, tuple:_tuple, set:_set, functools.partial:_partial, types.MethodType:_method,
-            types.BuiltinMethodType:_builtin, types.FunctionType:_function, weakref.ref:_ref}
+            types.BuiltinMethodType:_builtin, types.FunctionType:_function, weakref.ref:_ref, RemovableHandle:_handle}
 
 # %% ../nbs/engine/twin.ipynb #d56de719
 def _twin(

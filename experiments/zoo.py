@@ -1,11 +1,12 @@
 """Every classification, segmentation, detection and video model of torchvision, and one of every timm family if timm is installed, beside
-PyTorch's own counter and the gradient: `python experiments/zoo.py [name ...]`. Resumes where it stopped; names given are run again.
-Writes convlab/static/zoo.csv, one row a model. Takes an hour or two on one core."""
+PyTorch's own counter and the gradient: `python experiments/zoo.py [name, torchvision or timm ...]`. Resumes where it stopped; names given are run again.
+Writes convlab/static/zoo.csv, one row a model. Takes some 20 minutes on one core."""
 import argparse
 import json
 import multiprocessing
 import os
 import random
+import resource
 import sys
 import time
 import warnings
@@ -18,9 +19,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from convlab import compat  # noqa: F401  makes torchvision importable
-from convlab.arithmetic import arithmetic, totals
+from convlab.probing import _at, _box, _probed
 from convlab.reach import _map_dims
-from convlab.receptive import gradient_probe, image_box, receptive_field, trace_precedents
+from convlab.receptive import ReceptiveField, _layer_node, _walk_back
+from convlab.table import _table, totals
 from convlab.tracing import trace_model
 import torchvision
 from torchvision import models
@@ -60,9 +62,9 @@ class Quick(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def build(name, source, kind):
+def build(name, source, kind, device='cpu'):
     "The model and the shape of one input."
-    with Quick(), warnings.catch_warnings():
+    with torch.device(device), Quick(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         if source == 'timm':
             import timm
@@ -70,6 +72,7 @@ def build(name, source, kind):
             return model.eval(), tuple(model.default_cfg['input_size'])
         extra = dict(init_weights=False) if name in ('googlenet', 'inception_v3') else {}
         if kind in ('segmentation', 'detection'): extra['weights_backbone'] = None
+        if kind == 'detection': extra['box_score_thresh' if 'rcnn' in name else 'score_thresh'] = 0.  # find something in noise
         model = models.get_model(name, weights=None, **extra).eval()
     if kind == 'video': return model, (3, 16, 112, 112) if name in ('r3d_18', 'mc3_18', 'r2plus1d_18') else (3, 16, 224, 224)
     return model, (3, 320, 320) if kind == 'detection' else (3, 299, 299) if name == 'inception_v3' else (3, 224, 224)
@@ -96,24 +99,23 @@ def declare():
     return lib
 
 
-def torch_counts(model, name, source, kind):
-    "Products by operation, as PyTorch's counter has them, without fused kernels; `model` is moved to the meta device."
+def torch_counts(model, size):
+    "Products by operation, as PyTorch's counter has them, without fused kernels."
     torch.backends.mha.set_fastpath_enabled(False)
-    def run(model, size, device):
-        x, counter = torch.zeros(1, *size, device=device), FlopCounterMode(display=False)
-        with torch.no_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), counter:
-            model.requires_grad_(False).to(device)(x)
-        return {str(op).split('.')[-1]: n//2 for op, n in counter.get_flop_counts().get('Global', {}).items()}
-    model, size = model
-    if kind != 'detection':  # its boxes depend on the numbers
-        try: return run(model, size, 'meta')
-        except Exception: model, _ = build(name, source, kind)
-    return run(model, size, 'cpu')
+    x, counter = torch.zeros(1, *size, device=next(model.parameters()).device), FlopCounterMode(display=False)
+    with torch.no_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), counter: model.requires_grad_(False)(x)
+    return {str(op).split('.')[-1]: n//2 for op, n in counter.get_flop_counts().get('Global', {}).items()}
 
 
-def probe(model, name, size, n=2):
-    "The boxes of `n` random values of random layers, by tracing back and by the gradient."
-    rng, said = random.Random(name), []
+def both_counts(model, size):
+    "What the tracer found, and PyTorch's counts."
+    t = trace_model(model, size)
+    return t, torch_counts(model, size)
+
+
+def probe(model, name, size):
+    "The box of what a random value of a random layer depends on, by tracing back and by the gradient, on a small image."
+    rng = random.Random(name)
     for side in (64, 96, 128, 192, size[-1]):
         little = (size[0], *[min(s, side if i or len(size) == 3 else 8) for i, s in enumerate(size[1:])])
         try: t = trace_model(model, little)
@@ -121,53 +123,56 @@ def probe(model, name, size, n=2):
         break
     maps = {}
     for layer, calls in t.calls.items():
-        if layer and calls[-1] and (dims := _map_dims(node := calls[-1][0][1])): maps[layer] = [node.shape[d] for d in dims]
-    maps = {m: sides for m, sides in maps.items() if max(sides) > 1}
-    for layer in rng.sample([*maps], min(n, len(maps))):
-        place = dict(zip(('depth', 'row', 'col')[-len(maps[layer]):], [rng.randrange(s) for s in maps[layer]]))
-        try: ours, theirs = image_box(trace_precedents(model, little, layer, **place)), gradient_probe(model, little, layer, **place)
-        except Exception as e: ours, theirs = None, f'{type(e).__name__}: {e}'[:150]
-        said.append('equal' if ours == theirs else f'{layer} {list(place.values())} of {little}: {ours} by tracing, {theirs} by the gradient')
-    return '; '.join(said)
+        if layer and calls[-1] and (dims := _map_dims(node := calls[-1][0][1])) and max(node.shape[d] for d in dims) > 1: maps[layer] = node, dims
+    layer = rng.choice([*maps])
+    (node, dims), (nth, _) = maps[layer], t.calls[layer][-1][0]
+    place = [rng.randrange(node.shape[d]) for d in dims]
+    run = [next(iter(d)) for d in t.image.dims]
+    ours = _box(_walk_back(t, node, place)[t.image], run)
+    theirs = _box(_probed(model, t.image.shape, layer, len(t.calls[layer]), nth, _at(node.shape, dims, place), 0) != 0, run)
+    return 'equal' if ours == theirs else f'{layer} {place} of {little}: {ours} by tracing, {theirs} by the gradient'
 
 
-def measure(name, source, kind, probed, queue):
+def measure(name, source, kind, probed, limit, queue):
     "One row of the table."
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     torch.set_num_threads(1)
     warnings.simplefilter('ignore')
-    row, start = dict(name=name, source=source, kind=kind, error=''), time.time()
+    row, start = dict(name=name, source=source, kind=kind, error=''), time.process_time()
     try:
-        model, size = build(name, source, kind)
+        try:  # without numbers, if the model can do without; what a detector does depends on them
+            if kind == 'detection': raise NotImplementedError
+            model, size = build(name, source, kind, 'meta')
+            t, theirs = both_counts(model, size)
+        except Exception:
+            model, size = build(name, source, kind)
+            t, theirs = both_counts(model, size)
         row['input'] = '×'.join(map(str, size))
-        start = time.time()
-        table = arithmetic(model, size)
-        row['seconds'] = round(time.time()-start, 2)
+        table = _table(model, t)
         tot = totals(table)
         row |= dict(params=tot['params'], params_ok=tot['params'] == sum(p.numel() for p in model.parameters()), macs=tot['multiplications'])
-        field = receptive_field(model, size)
+        field = ReceptiveField(_layer_node(t, None)[0], t.sizes)
         row['field'] = '×'.join('whole' if w else str(s) for s, w in zip(field.size, field.whole))
-        if probed: row['probe'] = probe(model, name, size)
-        theirs = torch_counts((model, size), name, source, kind)
         row |= dict(macs_torch=sum(theirs.values()), difference=tot['multiplications'] - sum(theirs.values()))
         if row['difference']: row['why'] = json.dumps(dict(torch=theirs, ours=table.groupby('type').multiplications.sum().loc[lambda s: s > 0].to_dict()), default=int)
+        if probed: row['probe'] = probe(build(name, source, kind)[0], name, size)
     except BaseException as e: row['error'] = f'{type(e).__name__}: {e}'.replace('\n', ' ')[:300]
-    queue.put(row)
+    queue.put(row | dict(seconds=round(time.process_time()-start, 1)))
 
 
 def run(model, limit, probed):
     "Measure in a process of its own, so that nothing is kept, and no model can stop the others."
     ctx = multiprocessing.get_context('fork')
     queue = ctx.Queue()
-    p = ctx.Process(target=measure, args=(*model, probed, queue))
+    p = ctx.Process(target=measure, args=(*model, probed, limit, queue))
     p.start()
-    row, end = None, time.time()+limit
-    while row is None and time.time() < end:
+    row = None
+    while row is None and p.is_alive():
         try: row = queue.get(timeout=1)
-        except Empty:
-            if not p.is_alive(): break
-    p.kill()
+        except Empty: pass
+    if row is None and not queue.empty(): row = queue.get()
     p.join()
-    return row or dict(zip(columns, model), error=f'no answer within {limit} s' if time.time() >= end else f'the process ended with {p.exitcode}')
+    return row or dict(zip(columns, model), error=f'stopped after {limit} s' if p.exitcode in (-9, -24) else f'the process ended with {p.exitcode}')
 
 
 def read(path):
@@ -179,7 +184,7 @@ def read(path):
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument('names', nargs='*')
-    ap.add_argument('--limit', type=int, default=300, help='seconds for one model')
+    ap.add_argument('--limit', type=int, default=300, help='seconds of processor time for one model')
     ap.add_argument('--errors', action='store_true', help='run again what failed or differed')
     ap.add_argument('--out', type=Path, default=path)
     args = ap.parse_args()
@@ -188,10 +193,10 @@ def main():
     every = [*torchvision_models(), *timm_models()]
     third = set(random.Random(42).sample([m[:2] for m in every], len(every)//3))
     for model in every:
-        if args.names and model[0] not in args.names: continue
+        if args.names and not {*model[:2]} & {*args.names}: continue
         old = done.get(model[:2])
         bad = old and (old['error'] or old['difference'] != 0 or 'by tracing' in (old['probe'] or ''))
-        if old and not args.names and not (args.errors and bad): continue
+        if old and model[0] not in args.names and not (args.errors and bad): continue
         row = run(model, args.limit, model[:2] in third)
         done[model[:2]] = row
         rows = [done[m[:2]] for m in every if m[:2] in done]

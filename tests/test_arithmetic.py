@@ -1,4 +1,5 @@
 "Arithmetic on networks that a learner need not read: many models, against other tools, and what can go wrong."
+import functools
 import gc
 import math
 
@@ -24,6 +25,13 @@ def build(name, **kw):
     with torch.device('meta'): return models.get_model(name, weights=None, **kw)
 
 
+@functools.cache
+def counted(name, side=224):
+    "A network, and its table."
+    model = build(name)
+    return model, arithmetic(model, (3, side, side))
+
+
 def leaf_calls(model, size):
     "Name and output shape of every call of a layer without layers, as forward hooks see them."
     rows, hooks = [], []
@@ -40,8 +48,7 @@ def is_module(t): return t[0].isupper()  # functions have small letters
 
 @pytest.mark.parametrize('name', NETS)
 def test_shapes_agree_with_forward_hooks(name):
-    model, size = build(name), (3, NETS[name], NETS[name])
-    df = arithmetic(model, size)
+    (model, df), size = counted(name, NETS[name]), (3, NETS[name], NETS[name])
     df = df[df.type.map(is_module)]
     assert list(zip(df.name, df['output shape'])) == leaf_calls(model, size)
 
@@ -51,9 +58,8 @@ def test_agrees_with_torchinfo(name):
     """torchinfo adds up, for convolutions, (weights + bias) times output positions; for other layers just their parameters, however
     many positions there are. Ours are the products. So, layer by layer, theirs = ours + biases for convolutions and for linear
     layers at one position; what is left is parameters of norms, and linear layers at many positions (ConvNeXt)."""
-    model, size = build(name).eval(), (3, NETS[name], NETS[name])
-    info = torchinfo.summary(model, input_size=(1, *size), device='meta', verbose=0)
-    df = arithmetic(model, size)
+    (model, df), size = counted(name, NETS[name]), (3, NETS[name], NETS[name])
+    info = torchinfo.summary(model.eval(), input_size=(1, *size), device='meta', verbose=0)
     tot = totals(df)
     assert tot['params'] == sum(p.numel() for p in model.parameters())
     # torchinfo sees parameters of layers only: not those that a block owns itself, such as ConvNeXt's layer scale
@@ -82,7 +88,7 @@ def own_params(model):
 def test_agrees_with_what_torchvision_publishes(name):
     meta = list(models.get_model_weights(name))[0].meta
     size = NETS.get(name) or {'efficientnet_v2_s': 384}.get(name, 224)
-    tot = totals(arithmetic(build(name), (3, size, size)))
+    tot = totals(counted(name, size)[1])
     aside = tot['unused'] if name == 'googlenet' else 0  # published without the heads that only help in training
     assert tot['params'] - aside == meta['num_params']
     assert tot['multiplications']/1e9 == pytest.approx(meta['_ops'], abs=6e-4)
@@ -292,10 +298,3 @@ def test_fields_of_a_flattened_map():
     t = trace_model(Tokens(), (3, 16, 16))
     first, last = node_field(t.out[0][1], 0)
     assert first.tolist() == [0, 4, 8, 12] and last.tolist() == [3, 7, 11, 15]
-
-
-def test_no_fastai_is_imported():
-    import subprocess
-    import sys
-    code = "import sys, convlab.arithmetic, convlab.receptive; print([m for m in ('fastai','pandas','matplotlib','torchvision') if m in sys.modules])"
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip() == '[]'

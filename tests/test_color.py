@@ -1,6 +1,4 @@
 "convlab.color: against PyTorch, Pillow, matplotlib and torchvision; bad input; figures."
-import subprocess
-import sys
 
 import matplotlib
 import numpy as np
@@ -137,9 +135,3 @@ def test_what_is_no_picture_is_named():
 @pytest.mark.parametrize('row,col,name', [(0, 1, 'row'), (7, 1, 'row'), (1, 0, 'col'), (1, 7, 'col')])
 def test_a_window_outside_the_picture(row, col, name):
     with pytest.raises(ValueError, match=f'{name} must be'): apply_color_kernel(im3, row, col, k3)
-
-
-def test_import_is_light():
-    code = 'import sys, convlab.color; print({"fastai", "torchvision", "matplotlib", "pandas"} & sys.modules.keys())'
-    res = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
-    assert res.stdout.strip() == 'set()'

@@ -54,7 +54,7 @@ def test_timm_knows_its_input(capsys): assert '192×14×14' in out(capsys, 'arit
 
 
 @pytest.mark.parametrize('line,says', [
-    ('arithmetic resnet51', 'no model is called resnet51; did you mean resnet50'),
+    ('arithmetic resnet_50', 'no model is called resnet_50; did you mean resnet50 or '),
     ('arithmetic zzzzqqqq', 'no model is called zzzzqqqq; for your own give module:callable'),
     ('field resnet18 --layer layer9', "layer 'layer9' is not in the model; did you mean"),
     ('arithmetic no_such_module:net', "No module named 'no_such_module'"),

@@ -62,7 +62,8 @@ def test_other_failures_are_not_hidden(tmp_path):
 
 
 def test_library_without_fastai():
-    "These modules need only PyTorch."
+    "Importing these needs only PyTorch."
     code = ("import sys; import convlab.kernels, convlab.convolutions, convlab.models, convlab.arithmetic, convlab.receptive, "
-            "convlab.norms, convlab.color; print([m for m in ('fastai', 'torchvision', 'matplotlib', 'pandas') if m in sys.modules])")
+            "convlab.norms, convlab.color, convlab.workbook; "
+            "print([m for m in ('fastai', 'torchvision', 'matplotlib', 'pandas', 'xlsxwriter', 'openpyxl') if m in sys.modules])")
     assert subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, check=True).stdout == '[]\n'

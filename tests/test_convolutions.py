@@ -1,8 +1,6 @@
 "`conv2d` beside `F.conv2d` on random configurations, its argument forms, and what it refuses."
 import itertools
 import math
-import subprocess
-import sys
 import warnings
 
 import pytest
@@ -355,7 +353,7 @@ def test_film_moves():
     for i in range(film.n_frames):
         film.seek(i)
         frames.append(film.convert('RGB').tobytes())
-        assert film.info['duration'] == 300
+        assert film.info['duration'] == 300 and film.convert('RGB').getpixel((0, 0)) == (255, 255, 255)
     assert film.n_frames == 9 and len(set(frames)) == 9 and film.info['loop'] == 0
 
 
@@ -378,10 +376,3 @@ def test_frame_says_what_conv2d_says():
                                   lambda: conv2d(torch.zeros(1, 3, 224, 224), torch.zeros(8, 3, 3, 3), method='matrix')])
 def test_a_matrix_too_large_is_refused(make):
     with pytest.raises(ValueError, match="too many to keep; take method='im2col'"): make()
-
-
-def test_import_is_light():
-    code = ("import sys, convlab.convolutions; "
-            "print([m for m in ('fastai', 'matplotlib', 'pandas', 'torchvision') if m in sys.modules])")
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == '[]'

@@ -216,7 +216,7 @@ def common():
     return common
 
 
-studies = 'one_step schedule batch_size generalization steady_inputs first_layer'.split()
+studies = 'one_step valleys schedule batch_size generalization steady_inputs first_layer'.split()
 
 
 @pytest.mark.parametrize('name', studies)

@@ -17,7 +17,7 @@ from notebooks import complaints  # noqa: E402
 
 here = facts.facts(root)
 extras = ('course', 'fast', 'xlsx', 'dev')
-known_projects = {'fastai/fastbook'}
+known_projects = {'fastai/fastbook', 'fatiando/pooch'}
 bin_dir = os.path.dirname(sys.executable)
 needs_make = pytest.mark.skipif(not shutil.which('make'), reason='make is not installed')
 
