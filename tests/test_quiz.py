@@ -44,7 +44,7 @@ def test_every_wrong_answer_is_told_why():
             assert len(q['choices']) == 4 and [c['right'] for c in q['choices']].count(True) == 1, q['n']
             assert all(len(c['feedback']) >= 4 if c['right'] else len(c['feedback']) > 20 for c in q['choices']), q['n']
             assert len({c['text'] for c in q['choices']}) == 4
-        else: assert len(q['traps']) >= 2 and all(len(t['feedback']) > 25 for t in q['traps']), q['n']
+        else: assert len(q['traps']) >= 2 and all(len(t['feedback']) > 20 for t in q['traps']), q['n']
 
 
 def test_the_right_choice_is_not_always_in_the_same_place():
