@@ -101,7 +101,7 @@ def _usual_shape(got, want):
     off = {g-w for g,w in zip(got, want)} - {0}
     return f"It has {abs(min(off))} too {'many' if min(off) > 0 else 'few'} along an axis or several." if len(off) == 1 else ''
 
-# %% ../nbs/engine/exercises.ipynb #21d99620
+# %% ../nbs/engine/exercises.ipynb #1e43d3a2
 def _untried(v): return v is None or v is ... or v is NotImplemented
 
 def _copied(v):
@@ -109,6 +109,14 @@ def _copied(v):
     if isinstance(v, torch.Tensor) and v.is_leaf and not isinstance(v, torch.nn.Parameter): return v.detach().clone().requires_grad_(v.requires_grad)
     return v.copy() if isinstance(v, np.ndarray) else [_copied(o) for o in v] if type(v) is list else v
 
+def _kind(v): return 'a class' if isinstance(v, type) else f'of type {type(v).__name__}'
+
+def _where(e):
+    "The line of the reader's code that raised `e`."
+    tb = e.__traceback__.tb_next
+    return f'The error came from line {tb.tb_lineno} of `{tb.tb_frame.f_code.co_name}`.' if tb else 'Does it take these arguments?'
+
+# %% ../nbs/engine/exercises.ipynb #a080b30e
 def call(
     f, # what the reader wrote: a function or a class
     *args, # for it
@@ -124,13 +132,6 @@ def call(
     except Exception as e: raise Wrong(_where(e), on, got=f'{type(e).__name__}: {e}') from None
     if _untried(got) and not none: raise Unanswered('The function returns nothing. Is there a `return`?')
     return got
-
-def _kind(v): return 'a class' if isinstance(v, type) else f'of type {type(v).__name__}'
-
-def _where(e):
-    "The line of the reader's code that raised `e`."
-    tb = e.__traceback__.tb_next
-    return f'The error came from line {tb.tb_lineno} of `{tb.tb_frame.f_code.co_name}`.' if tb else 'Does it take these arguments?'
 
 # %% ../nbs/engine/exercises.ipynb #11db2168
 def expect(
@@ -151,7 +152,7 @@ def expect(
     named = next((name for name,wrong in (why or {}).items() if _same(g, _plain(wrong), tol)), '')
     raise Wrong(named or _usual(g, w, tol), on, *_difference(g, w, tol))
 
-# %% ../nbs/engine/exercises.ipynb #3ef5a1a3
+# %% ../nbs/engine/exercises.ipynb #7f0c351d
 @dataclass
 class Exercise:
     "One task of a lesson."
@@ -177,6 +178,7 @@ def exercise(
         return f
     return register
 
+# %% ../nbs/engine/exercises.ipynb #cb572c16
 def _modules():
     from convlab import tasks
     return sorted(m.name for m in pkgutil.iter_modules(tasks.__path__))
@@ -214,7 +216,7 @@ def _judge(ex, answer): # right, and what to say
     except NotImplementedError: raise Unanswered() from None
     except Exception as e: raise Wrong('The check could not use this answer.', got=f'{type(e).__name__}: {e}') from e
 
-# %% ../nbs/engine/exercises.ipynb #fdf7c07b
+# %% ../nbs/engine/exercises.ipynb #5e6ca905
 def check(
     name:str, # of the exercise
     answer, # the reader's: a function, a tensor, a number, whatever the task asks for
@@ -231,6 +233,7 @@ def check(
     if right: print(f'✓ {name}: right. {said}'.rstrip())
     else: print(f'✗ {name}: not yet.\n{said}' + (f'\nStuck? hint({name!r})' if ex.given < len(ex.hints) else ''))
 
+# %% ../nbs/engine/exercises.ipynb #3e687459
 def hint(
     name:str, # of the exercise
 ):
@@ -250,7 +253,7 @@ def _written(v, unit=''):
     text = f'{v:,}' if isinstance(v, int) and not isinstance(v, bool) else f'{v:.4g}' if isinstance(v, float) else str(v)
     return f'{text} {unit}'.rstrip() if unit != '%' else f'{text}%'
 
-# %% ../nbs/engine/exercises.ipynb #80c49551
+# %% ../nbs/engine/exercises.ipynb #61610742
 def predict(
     name:str, # of the experiment
     guess=None, # a number or a choice; `None`: not guessed yet
@@ -264,6 +267,7 @@ def predict(
     update('predictions', name, lambda entry: entry | {'guess': guess, 'last': time.time()})
     print(f'{name}: your guess is {_written(guess)}. On to the experiment.')
 
+# %% ../nbs/engine/exercises.ipynb #323e1838
 def measured(
     name:str, # of the experiment
     value, # what came out

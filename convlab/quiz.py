@@ -43,7 +43,7 @@ def judge(
     if got in map(read, wanted): return True,'Yes.'
     return False,next((t['feedback'] for t in q['traps'] if read(t['given']) == got), 'No. Read the question once more, or the section that it is about.')
 
-# %% ../nbs/engine/quiz.ipynb #dc125b0a
+# %% ../nbs/engine/quiz.ipynb #f65c11a7
 def _html(text):
     "`code`, *emphasis* and nothing else of Markdown, as HTML."
     parts = re.split(r'(`[^`]+`)', text)
@@ -57,13 +57,14 @@ def anchor(heading):
     "The fragment of a link to `heading`, Markdown, as Jupyter makes it."
     return quote(_bare(heading).replace(' ', '-'))
 
-def _link(q):
-    "Where the answer is taught."
-    return f'<a href="{q["lesson"]}.ipynb#{anchor(q["heading"])}">{q["lesson"]}: {_html(_bare(q["heading"]))}</a>'
+def _link(q, how=''):
+    "Where the answer is taught; `how` is for the link."
+    return f'<a{how} href="{q["lesson"]}.ipynb#{anchor(q["heading"])}">{q["lesson"]}: {_html(_bare(q["heading"]))}</a>'
 
-def _answer(q):
+# %% ../nbs/engine/quiz.ipynb #731b5d41
+def _answer(q, how=''):
     book = f'<p><em>The book:</em> {_html(q["book"])}</p>' if 'book' in q else ''
-    return f'<p>{_html(q["answer"])}</p>{book}<p>Taught in {_link(q)}.</p>'
+    return f'<p>{_html(q["answer"])}</p>{book}<p>Taught in {_link(q, how)}.</p>'
 
 def _folded(summary, text): return f'<details><summary>{summary}</summary><blockquote>{text}</blockquote></details>'
 
@@ -76,20 +77,21 @@ def static(q):
     rows = ''.join(_folded(_html(text), _html(feedback)) for text,feedback in options)
     return f'<p><strong>{q["n"]}.</strong> {_html(q["question"])}</p>\n{rows}\n{_folded("<strong>Answer</strong>", _answer(q))}'
 
-# %% ../nbs/engine/quiz.ipynb #6139a60a
+# %% ../nbs/engine/quiz.ipynb #f6c57f3c
 def page(
     qs, # questions, as in the file
 ) -> str: # Markdown
     "The static page of all questions, which `make badges` writes to `nbs/questions.md`."
-    text,section = ['# Forty questions', 'Unfold a choice to see what is said to it, and the answer when you have one of your own. In Jupyter they are '
-                    'in [10_questionnaire](10_questionnaire.ipynb), where your answers are checked and remembered.'],None
+    notebook,section = '10_questionnaire',None
+    text = ['# Forty questions', 'Unfold a choice to see what is said to it, and the answer when you have one of your own. In Jupyter they are '
+            f'in [{notebook}]({notebook}.ipynb), where your answers are checked and remembered.']
     for q in qs:
         if q['section'] != section: text.append(f"## {q['section']}")
         section = q['section']
         text.append(static(q))
     return '\n\n'.join(text) + '\n'
 
-# %% ../nbs/engine/quiz.ipynb #79ef37c5
+# %% ../nbs/engine/quiz.ipynb #51d6c917
 def _note(q, right, first):
     "Keep an answer in the reader's records."
     def change(entry):
@@ -99,11 +101,13 @@ def _note(q, right, first):
         return entry | ({'right': entry.get('right', now)} if right else {})
     update('questions', str(q['n']), change)
 
+# %% ../nbs/engine/quiz.ipynb #e6751986
 def _form(q):
     "The widget of one question."
     import ipywidgets as w
     wide,tries = w.Layout(width='auto', max_width='60em'),[]
     asked,said = [w.HTML(text, layout=wide) for text in (f'<p><strong>{q["n"]}.</strong> {_html(q["question"])}</p>', '')]
+    answer = _answer(q, ' target="_blank" style="text-decoration: underline"') # a widget's links are the browser's affair, not Jupyter's
     hint = 'a, b, c or d' if 'choices' in q else 'a number' if 'value' in q else 'a name'
     typed = w.Text(placeholder=f'{hint}, and Enter', continuous_update=False, layout=w.Layout(width='14em'))
     show = w.Button(description='Show the answer')
@@ -112,15 +116,16 @@ def _form(q):
         if right is not None:
             _note(q, right, first=not tries)
             tries.append(right)
-        said.value = f'<p>{ {True: "✓", False: "✗", None: ""}[right]} {_html(text)}</p>' + (_answer(q) if right else '')
+        said.value = f'<p>{ {True: "✓", False: "✗", None: ""}[right]} {_html(text)}</p>' + (answer if right else '')
     def on_show(_):
         if not tries: _note(q, False, first=True)
         tries.append(False)
-        said.value = _answer(q)
+        said.value = answer
     typed.observe(on_answer, 'value')
     show.on_click(on_show)
     return w.VBox([asked, *_radio(q, typed, wide), w.HBox([typed, show]), said])
 
+# %% ../nbs/engine/quiz.ipynb #153b08b4
 def _radio(q, typed, layout):
     "Radio buttons for the choices, which go with the letter in the field `typed`."
     if 'choices' not in q: return []

@@ -50,13 +50,14 @@ def _write(path, data):
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
 
-# %% ../nbs/engine/records.ipynb #0080ec7c
+# %% ../nbs/engine/records.ipynb #5e549ea1
 def records() -> dict: # `{'exercises': {name: entry}, 'questions': …, 'predictions': …}`
     "What the reader has done so far; empty where there is no file, or a damaged one."
     path = records_path()
     data = _here[path] if path in _here else _load(path)[0]
     return {t: dict(data.get(t, {})) for t in _tables}
 
+# %% ../nbs/engine/records.ipynb #d3ee9324
 def update(
     table:str, # 'exercises', 'questions' or 'predictions'
     name:str, # of the entry
@@ -78,6 +79,7 @@ def update(
             _here[path] = data
     return entry
 
+# %% ../nbs/engine/records.ipynb #49a7a3c4
 def _put_aside(path):
     aside = path.with_name(f'{path.stem}-damaged-{time.strftime("%Y%m%d-%H%M%S")}{path.suffix}')
     os.replace(path, aside)
