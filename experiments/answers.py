@@ -83,7 +83,24 @@ def collapse_steps():
     show('some steps', runs.loc[runs.step.isin([-1, 0, 1, 2, 5, 10, 40, 116]), columns], 3)
 
 
+def norm_layers():
+    runs = read('norm_layers').astype(dict(collapsed=bool))
+    plain = runs[(runs['group'] == runs.bs) & ~runs['last']]
+    best = chosen(plain, ['bs', 'norm'], 'lr')
+    show('at the rate chosen on the validation digits: test accuracy', summarize(best, ['bs', 'norm', 'lr'], 'test'))
+    for norm in plain.norm.unique():
+        if norm != 'batch': show(f'{norm} minus batch', paired(best, 'test', 'norm', norm, 'batch', 'bs'))
+    show('all: test accuracy', summarize(plain, ['bs', 'lr', 'norm'], 'test'))
+    show('share collapsed', summarize(plain, ['bs', 'lr', 'norm'], 'collapsed'), 2)
+    few = runs[(runs.norm == 'batch') & (runs.bs == 64) & (runs.lr == .01)]
+    show('batch norm with the statistics of few digits: test accuracy', summarize(few, ['last', 'group'], 'test'))
+    batch = best[best.norm == 'batch']
+    for other in ('own', 'exact'):
+        show(f'batch norm, validation accuracy: running averages minus {other}', summarize(batch.assign(d=batch.valid-batch[other]), 'bs', 'd'))
+    for value in ('faint', 'grey'): show(f'batches of 64, {value} digits', summarize(best[best.bs == 64], 'norm', value))
+
+
 if __name__ == '__main__':
-    for name in sys.argv[1:] or ['one_step', 'schedule', 'batch_size', 'generalization', 'steady_inputs', 'first_layer', 'collapse_steps']:
+    for name in sys.argv[1:] or ['one_step', 'schedule', 'batch_size', 'generalization', 'steady_inputs', 'first_layer', 'collapse_steps', 'norm_layers']:
         print(f'\n# {name}')
         globals()[name]()
