@@ -57,7 +57,8 @@ def _read(path):
     for line in path.read_bytes().splitlines() if path and path.exists() else []:
         try: record = json.loads(line)
         except ValueError: continue # torn
-        if isinstance(record, dict) and 'settings' in record and record['error'] is None: found[_key(record)] = record
+        whole = isinstance(record, dict) and {'settings','seed','results','error'} <= set(record) # else it is none of ours
+        if whole and record['error'] is None: found[_key(record)] = record
     return found
 
 def _append(path, records):
@@ -94,6 +95,7 @@ def sweep(
     "Run everything that `path` does not hold yet. An interrupt loses the runs in flight; a failed run is tried again by the next call."
     joblib,bar = need('joblib', 'course'),need('fastprogress.fastprogress', 'course').progress_bar
     settings,path = _settings(grid),path and Path(path)
+    if path and not path.parent.is_dir(): raise ValueError(f"path must be in a folder that exists; got {path}") # now, not after the first run
     seeds = [whole('seeds', s) for s in (seeds if hasattr(seeds, '__iter__') else range(whole('seeds', seeds, 1)))]
     found = _read(path)
     jobs = [joblib.delayed(_attempt)(run, s, ns, together) for s,ns in _jobs(found, settings, seeds, together)]

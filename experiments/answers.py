@@ -83,7 +83,27 @@ def collapse_steps():
     show('some steps', runs.loc[runs.step.isin([-1, 0, 1, 2, 5, 10, 40, 116]), columns], 3)
 
 
+def classic_features():
+    runs = read('classic_features')
+    show('test accuracy', summarize(runs, ['n', 'features'], 'test'))
+    show('seconds per 1,000 digits', summarize(runs, 'features', 'cost'), 3)
+    for a, b in (('edge kernels', 'edge kernels, no ReLU'), ('edge kernels', '4 random kernels'), ('Gabor energy', 'random bank'), ('8 learned kernels', '8 random kernels'),
+                 ('Gabor energy', 'HOG'), ('Gabor energy', 'CNN'), ('CNN', 'HOG')):
+        show(f'{a} minus {b}', paired(runs, 'test', 'features', a, b, 'n'))
+
+
+def norm_order():
+    runs = read('norm_order')
+    def effect(switch, first, second, rows):
+        for value in ('test', 'train_loss', 'test_loss'):
+            show(f'{value}, {switch}: {first} minus {second}', paired(rows.groupby(['seed', switch], as_index=False)[value].mean(), value, switch, first, second))
+    for value in ('test', 'train_loss', 'test_loss', 'dead'): show(value, summarize(runs, ['order', 'bias', 'last'], value))
+    effect('order', 'after', 'before', runs[runs.bias])
+    effect('last', True, False, runs[runs.bias])
+    for order in ('after', 'before'): effect('bias', True, False, runs[runs['last'] & (runs.order == order)])
+
+
 if __name__ == '__main__':
-    for name in sys.argv[1:] or ['one_step', 'schedule', 'batch_size', 'generalization', 'steady_inputs', 'first_layer', 'collapse_steps']:
+    for name in sys.argv[1:] or ['one_step', 'schedule', 'batch_size', 'generalization', 'steady_inputs', 'first_layer', 'collapse_steps', 'classic_features', 'norm_order']:
         print(f'\n# {name}')
         globals()[name]()

@@ -66,7 +66,7 @@ def test_a_torn_line_costs_its_own_run_only(tmp_path):
 
 def test_other_lines_do_no_harm(tmp_path):
     path = tmp_path/'runs.jsonl'
-    path.write_bytes(b'[1, 2]\n{}\n"text"\n\xff\xfe\n\n3\n')
+    path.write_bytes(b'[1, 2]\n{}\n"text"\n\xff\xfe\n\n3\n{"settings": {}, "seed": 0}\n')
     assert sweep(lambda seed: dict(y=1), [{}], 2, path, progress=False).y.tolist() == [1, 1]
 
 
@@ -132,6 +132,11 @@ def test_settings_keep_their_kind_on_disk(tmp_path):
     assert first.kinds[0] == 'int float bool str NoneType'
     pd.testing.assert_frame_equal(first, sweep(run, grid, 1, path, progress=False))
     assert len(path.read_text().splitlines()) == 1
+
+
+def test_a_missing_folder_is_said_before_the_first_run(tmp_path):
+    with pytest.raises(ValueError, match='path must be in a folder that exists'):
+        sweep(lambda seed: pytest.fail('it ran'), [{}], 1, tmp_path/'none'/'runs.jsonl', progress=False)
 
 
 def test_what_cannot_be_swept():
@@ -216,7 +221,7 @@ def common():
     return common
 
 
-studies = 'one_step schedule batch_size generalization steady_inputs first_layer'.split()
+studies = 'one_step schedule batch_size generalization steady_inputs first_layer classic_features norm_order learned_kernels'.split()
 
 
 @pytest.mark.parametrize('name', studies)
