@@ -134,6 +134,7 @@ def summarize(
     import pandas as pd
     number('level', level, above=0, most=1)
     by,used = [by] if isinstance(by, str) else list(by),runs[runs[value].notna()]
+    if taken := {'n','mean','low','high'} & set(by): raise ValueError(f"by must leave these names to the table; got {sorted(taken)}")
     method = one_of('method', method or ('wilson' if set(used[value].map(type)) <= {bool} else 't'), ('t','bootstrap','wilson'))
     groups = used.groupby(by, sort=False, dropna=False) if by else [((), used)]
     rows = [(*k, len(g), *_interval(g[value].to_numpy(float), level, method)) for k,g in groups]

@@ -85,11 +85,11 @@ def collapse_steps():
 
 def classic_features():
     runs = read('classic_features')
-    show('test accuracy', summarize(runs, ['n', 'features'], 'test'))
+    show('test accuracy', summarize(runs, ['learned_from', 'features'], 'test'))
     show('seconds per 1,000 digits', summarize(runs, 'features', 'cost'), 3)
     for a, b in (('edge kernels', 'edge kernels, no ReLU'), ('edge kernels', '4 random kernels'), ('Gabor energy', 'random bank'), ('8 learned kernels', '8 random kernels'),
                  ('Gabor energy', 'HOG'), ('Gabor energy', 'CNN'), ('CNN', 'HOG')):
-        show(f'{a} minus {b}', paired(runs, 'test', 'features', a, b, 'n'))
+        show(f'{a} minus {b}', paired(runs, 'test', 'features', a, b, 'learned_from'))
 
 
 def norm_order():

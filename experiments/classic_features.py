@@ -66,19 +66,19 @@ def computed(seed, features, n):  # what the features of a seed's digits are, an
     return made, time.process_time()-start  # of the last part, the test digits
 
 
-def run(seed, features, n):
+def run(seed, features, learned_from):
     if features == 'CNN':
-        net, lr, valid = cnn(seed, n)
+        net, lr, valid = cnn(seed, learned_from)
         x, y = (o[1000*seed:1000*(seed+1)] for o in digits()['test'])
         start = time.process_time()
         test = evaluate(net, x, y)[1]
         return dict(dims=256, chosen=lr, valid=valid, test=test, cost=time.process_time()-start)
-    made, cost = computed(seed, features, n)
+    made, cost = computed(seed, features, learned_from)
     return dict(dims=made['train'][0].shape[1], **judge(**made), cost=cost)
 
 
 if __name__ == '__main__':
     names = [k for k in classic_features if k != 'Haar wavelets']  # these tell exactly what raw pixels tell: a turn
     names += ['4 random kernels', '8 random kernels', 'random bank', 'CNN', '8 learned kernels']
-    runs = study(__file__, run, (dict(features=names, n=[200]), 5), (dict(features=list(more), n=[2000]), 5))
-    print(runs.groupby(['n', 'features'], sort=False)[['dims', 'valid', 'test', 'cost']].mean().round(4).to_string())
+    runs = study(__file__, run, (dict(features=names, learned_from=[200]), 5), (dict(features=list(more), learned_from=[2000]), 5))
+    print(runs.groupby(['learned_from', 'features'], sort=False)[['dims', 'valid', 'test', 'cost']].mean().round(4).to_string())

@@ -194,6 +194,11 @@ def test_one_run_has_no_interval():
     assert table.n[0] == 1 and table['mean'][0] == 1 and table[['low', 'high']].isna().all(axis=None)
 
 
+def test_a_table_has_each_name_once():
+    runs = pd.DataFrame(dict(n=[1, 1, 2, 2], y=[1., 2., 3., 4.]))
+    with pytest.raises(ValueError, match="by must leave these names to the table; got \\['n'\\]"): summarize(runs, 'n', 'y')
+
+
 def test_pairs_need_both_runs():
     runs = pd.DataFrame(dict(norm=['a', 'a', 'a', 'b', 'b'], seed=[0, 1, 2, 0, 1], y=[1., 2., 9., 0., 1.5]))
     table = paired(runs, 'y', 'norm', 'a', 'b')
