@@ -83,24 +83,27 @@ def collapse_steps():
     show('some steps', runs.loc[runs.step.isin([-1, 0, 1, 2, 5, 10, 40, 116]), columns], 3)
 
 
-def norm_layers():
-    runs = read('norm_layers').astype(dict(collapsed=bool))
-    plain = runs[(runs['group'] == runs.bs) & ~runs['last']]
-    best = chosen(plain, ['bs', 'norm'], 'lr')
-    show('at the rate chosen on the validation digits: test accuracy', summarize(best, ['bs', 'norm', 'lr'], 'test'))
-    for norm in plain.norm.unique():
-        if norm != 'batch': show(f'{norm} minus batch', paired(best, 'test', 'norm', norm, 'batch', 'bs'))
-    show('all: test accuracy', summarize(plain, ['bs', 'lr', 'norm'], 'test'))
-    show('share collapsed', summarize(plain, ['bs', 'lr', 'norm'], 'collapsed'), 2)
-    few = runs[(runs.norm == 'batch') & (runs.bs == 64) & (runs.lr == .01)]
-    show('batch norm with the statistics of few digits: test accuracy', summarize(few, ['last', 'group'], 'test'))
-    batch = best[best.norm == 'batch']
-    for other in ('own', 'exact'):
-        show(f'batch norm, validation accuracy: running averages minus {other}', summarize(batch.assign(d=batch.valid-batch[other]), 'bs', 'd'))
-    for value in ('faint', 'grey'): show(f'batches of 64, {value} digits', summarize(best[best.bs == 64], 'norm', value))
+def classic_features():
+    runs = read('classic_features')
+    show('test accuracy', summarize(runs, ['learned_from', 'features'], 'test'))
+    show('seconds per 1,000 digits', summarize(runs, 'features', 'cost'), 3)
+    for a, b in (('edge kernels', 'edge kernels, no ReLU'), ('edge kernels', '4 random kernels'), ('Gabor energy', 'random bank'), ('8 learned kernels', '8 random kernels'),
+                 ('Gabor energy', 'HOG'), ('Gabor energy', 'CNN'), ('CNN', 'HOG')):
+        show(f'{a} minus {b}', paired(runs, 'test', 'features', a, b, 'learned_from'))
+
+
+def norm_order():
+    runs = read('norm_order')
+    def effect(switch, first, second, rows):
+        for value in ('test', 'train_loss', 'test_loss'):
+            show(f'{value}, {switch}: {first} minus {second}', paired(rows.groupby(['seed', switch], as_index=False)[value].mean(), value, switch, first, second))
+    for value in ('test', 'train_loss', 'test_loss', 'dead'): show(value, summarize(runs, ['order', 'bias', 'last'], value))
+    effect('order', 'after', 'before', runs[runs.bias])
+    effect('last', True, False, runs[runs.bias])
+    for order in ('after', 'before'): effect('bias', True, False, runs[runs['last'] & (runs.order == order)])
 
 
 if __name__ == '__main__':
-    for name in sys.argv[1:] or ['one_step', 'schedule', 'batch_size', 'generalization', 'steady_inputs', 'first_layer', 'collapse_steps', 'norm_layers']:
+    for name in sys.argv[1:] or ['one_step', 'schedule', 'batch_size', 'generalization', 'steady_inputs', 'first_layer', 'collapse_steps', 'classic_features', 'norm_order']:
         print(f'\n# {name}')
         globals()[name]()
