@@ -226,7 +226,7 @@ def common():
     return common
 
 
-studies = 'one_step schedule batch_size generalization steady_inputs first_layer classic_features norm_order learned_kernels'.split()
+studies = 'one_step valleys schedule batch_size generalization steady_inputs first_layer classic_features norm_order learned_kernels'.split()
 
 
 @pytest.mark.parametrize('name', studies)
