@@ -139,6 +139,8 @@ def norm_layers():
         if norm != 'batch': show(f'{norm} minus batch', paired(best, 'test', 'norm', norm, 'batch', 'bs'))
     show('all: test accuracy', summarize(plain, ['bs', 'lr', 'norm'], 'test'))
     show('share collapsed', summarize(plain, ['bs', 'lr', 'norm'], 'collapsed'), 2)
+    high = plain[plain.lr == plain.groupby('bs').lr.transform('max')]
+    show('share collapsed at the higher rate of each batch size', summarize(high, 'norm', 'collapsed'), 2)
     few = runs[(runs.norm == 'batch') & (runs.bs == 64) & (runs.lr == .01)]
     show('batch norm with the statistics of few digits: test accuracy', summarize(few, ['last', 'group'], 'test'))
     batch = best[best.norm == 'batch']

@@ -5,7 +5,7 @@ five seeds; a seed gives all norms the same weights and the same digits in the s
 digits (choose the rate by it) and on every other digit of the test set (report it; `collapsed`: under one half), and with batches of 64 on 1,000 test digits
 printed faintly or on grey paper. For batch norm also validation accuracies with statistics other than the running averages: `own`, those of each batch
 itself, as in training, and `exact`, those of 2,048 training digits.
-Updates: 64 of 64 digits, 256 of 2, 20 of 1,024. A second part keeps 64 digits an update and takes only batch norm's *statistics* from
+Updates: 256 of 2 digits, 128 of 8, 64 of 64, 20 of 1,024. A second part keeps 64 digits an update and takes only batch norm's *statistics* from
 `group` digits at a time, without and with a norm on the scores (`last`). Seeds of batches under 64 are trained together; `cpu` is seconds for each network.
 It takes one core ten minutes: `python experiments/norm_layers.py` writes `convlab/static/norm_layers.csv`."""
 import copy
@@ -78,8 +78,8 @@ def grid(bs, steps, rates, norms=tuple(norm_layers), group=None, last=(False,)):
 
 
 if __name__ == '__main__':
-    parts = [grid(64, 64, [.01, .1]), *[grid(64, 64, [.01], ['batch'], group, [last]) for group, last in ((2, True), (2, False), (64, True), (8, True), (8, False))],
-             grid(2, 256, [.003]), grid(1024, 20, [.03], ['none', 'batch', 'group'])]
+    few = [grid(64, 64, [.01], ['batch'], group, [last]) for group in (2, 8, 64) for last in (True, False)]
+    parts = [grid(64, 64, [.01, .1]), grid(2, 256, [.003, .03]), grid(8, 128, [.003, .03]), grid(1024, 20, [.01, .03]), *few]
     runs = study(__file__, run, *[(p, 5) for p in parts], together=True)
     cell = ['bs', 'group', 'last', 'norm', 'lr']
     print(runs.groupby(cell, sort=False)[['valid', 'test', 'own', 'exact', 'faint', 'grey', 'collapsed', 'cpu']].mean().round(3).to_string())
