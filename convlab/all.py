@@ -23,6 +23,9 @@ from .color import *
 from .stats import *
 from .training import *
 from .norms import *
+from .exercises import *
+from .quiz import *
+from .progress import *
 
 # %% ../nbs/engine/all.ipynb #6bcf3259
 plt.rcParams.update({'image.cmap': 'Greys', 'savefig.dpi': 100, 'figure.dpi': 100, 'font.size': 10,

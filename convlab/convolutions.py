@@ -113,6 +113,25 @@ def _by_matrix(x, weight, rows, cols, groups):
     matrix = _fill(weight, _ties(rows, cols, nf, c, groups))
     return (x.flatten(1) @ matrix.T).view(len(x), nf, rows.out, cols.out)
 
+# %% ../nbs/02_convolutions.ipynb #448bfff5
+_methods = dict(loops=_by_loops, im2col=_by_im2col, matrix=_by_matrix)
+
+def conv2d(
+    x:torch.Tensor, # `[N,C,H,W]`, also with `N` 0, or `[C,H,W]`; any floating-point dtype
+    weight:torch.Tensor, # `[nf, C/groups, kh, kw]`
+    bias:torch.Tensor=None, # `[nf]`
+    stride=1, # pixels from one window to the next, or a pair for rows and columns
+    padding=0, # zeros on each side, or a pair for rows and columns, or 'same' or 'valid'
+    dilation=1, # distance between the pixels that a window looks at, or a pair
+    groups:int=1, # the channels and the kernels are dealt out to so many convolutions of their own
+    method:str='im2col', # or 'loops', 'matrix', or 'fft', which the end of the page adds
+) -> torch.Tensor: # `[N,nf,oh,ow]`, or `[nf,oh,ow]`
+    "The same as `F.conv2d`, gradients included, computed in a way that can be read."
+    one_of('method', method, _methods)
+    fitting(x, weight, bias, groups)
+    rows,cols = axes(x.shape[-2:], weight.shape[2:], stride, padding, dilation)
+    return carefully(_methods[method], x, weight, bias, rows, cols, groups)
+
 # %% ../nbs/02_convolutions.ipynb #192f14c1
 def _by_fft(x, weight, rows, cols, groups):
     size,x = (rows.padded,cols.padded),F.pad(x, (cols.before, cols.after, rows.before, rows.after))
@@ -123,21 +142,4 @@ def _by_fft(x, weight, rows, cols, groups):
     res = torch.fft.irfft2(torch.einsum('ngchw,gfchw->ngfhw', waves, kernels), s=size).flatten(1, 2)
     return res[..., :rows.starts.stop:rows.stride, :cols.starts.stop:cols.stride] # the picture was taken for a ring
 
-# %% ../nbs/02_convolutions.ipynb #448bfff5
-_methods = dict(loops=_by_loops, im2col=_by_im2col, matrix=_by_matrix, fft=_by_fft)
-
-def conv2d(
-    x:torch.Tensor, # `[N,C,H,W]`, also with `N` 0, or `[C,H,W]`; any floating-point dtype
-    weight:torch.Tensor, # `[nf, C/groups, kh, kw]`
-    bias:torch.Tensor=None, # `[nf]`
-    stride=1, # pixels from one window to the next, or a pair for rows and columns
-    padding=0, # zeros on each side, or a pair for rows and columns, or 'same' or 'valid'
-    dilation=1, # distance between the pixels that a window looks at, or a pair
-    groups:int=1, # the channels and the kernels are dealt out to so many convolutions of their own
-    method:str='im2col', # or 'loops', 'matrix', 'fft'
-) -> torch.Tensor: # `[N,nf,oh,ow]`, or `[nf,oh,ow]`
-    "The same as `F.conv2d`, gradients included, computed in a way that can be read."
-    one_of('method', method, _methods)
-    fitting(x, weight, bias, groups)
-    rows,cols = axes(x.shape[-2:], weight.shape[2:], stride, padding, dilation)
-    return carefully(_methods[method], x, weight, bias, rows, cols, groups)
+_methods['fft'] = _by_fft

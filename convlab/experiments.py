@@ -57,7 +57,8 @@ def _read(path):
     for line in path.read_bytes().splitlines() if path and path.exists() else []:
         try: record = json.loads(line)
         except ValueError: continue # torn
-        if isinstance(record, dict) and 'settings' in record and record['error'] is None: found[_key(record)] = record
+        whole = isinstance(record, dict) and {'settings','seed','results','error'} <= set(record) # else it is none of ours
+        if whole and record['error'] is None: found[_key(record)] = record
     return found
 
 def _append(path, records):
@@ -94,6 +95,7 @@ def sweep(
     "Run everything that `path` does not hold yet. An interrupt loses the runs in flight; a failed run is tried again by the next call."
     joblib,bar = need('joblib', 'course'),need('fastprogress.fastprogress', 'course').progress_bar
     settings,path = _settings(grid),path and Path(path)
+    if path and not path.parent.is_dir(): raise ValueError(f"path must be in a folder that exists; got {path}") # now, not after the first run
     seeds = [whole('seeds', s) for s in (seeds if hasattr(seeds, '__iter__') else range(whole('seeds', seeds, 1)))]
     found = _read(path)
     jobs = [joblib.delayed(_attempt)(run, s, ns, together) for s,ns in _jobs(found, settings, seeds, together)]
@@ -132,6 +134,7 @@ def summarize(
     import pandas as pd
     number('level', level, above=0, most=1)
     by,used = [by] if isinstance(by, str) else list(by),runs[runs[value].notna()]
+    if taken := {'n','mean','low','high'} & set(by): raise ValueError(f"by must leave these names to the table; got {sorted(taken)}")
     method = one_of('method', method or ('wilson' if set(used[value].map(type)) <= {bool} else 't'), ('t','bootstrap','wilson'))
     groups = used.groupby(by, sort=False, dropna=False) if by else [((), used)]
     rows = [(*k, len(g), *_interval(g[value].to_numpy(float), level, method)) for k,g in groups]

@@ -163,6 +163,7 @@ def _along_dim(c):
 def _reduced(c, d, stays=False):
     return _rule(Mix(None if d is None or d == [] else (d,) if isinstance(d, int) else tuple(d), stays=stays), [c.args[0]])
 
+# %% ../nbs/engine/rules.ipynb #3d67df42
 @_rule_for('native_layer_norm _fused_rms_norm rms_norm layer_norm')
 def _layer_norm(c): return _rule(Mix(tuple(range(-len(c['normalized_shape']), 0)), stays=True), [c.args[0]])
 

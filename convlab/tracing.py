@@ -182,6 +182,17 @@ def _composite(func): return func._can_decompose() # an operation made of others
 
 _same_memory = ('as_strided','set','resize','resize_as','alias','detach') # another layout of it is all that they make
 
+# %% ../nbs/engine/tracing.ipynb #747cbce5
+def _only(how, at): # `how`, for the sources at these places: those that depend on the image
+    if isinstance(how, Mix): return Mix(*[how.merged[i] for i in at], at=[how.at[i] for i in at], stays=how.stays)
+    if isinstance(how, Chosen): return Chosen(*[how.hidden[i] for i in at])
+    return Pairs(*[how.pairs[i] for i in at], runs=how.runs) if isinstance(how, Pairs) else how
+
+def _hows(c, how, at): # one for each result of `c`
+    if isinstance(how, list): return how
+    everything = Mix(*[None]*len(at)) # for results of another shape, such as a norm's statistics
+    return [_only(how, at) if o.shape == c.out.shape else everything for o in c.outs]
+
 # %% ../nbs/engine/tracing.ipynb #777e6e3a
 class Follower(Places, Guard):
     "Runs operations, and finds a node for each result."
@@ -190,8 +201,7 @@ class Follower(Places, Guard):
         Guard.__init__(self, model)
         self.numbers,self.notes,self.values = numbers,[],{} # values: of constants that were moved to where tensors have none
 
-    def say(self, text):
-        if text not in self.notes: self.notes.append(text)
+    def say(self, text): self.notes += [text]*(text not in self.notes)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -238,18 +248,11 @@ class Follower(Places, Guard):
         rule = _find_rule(c)
         for note in c.notes: self.say(note)
         found = [(i,c.nodes[id(t)]) for i,t in enumerate(rule.srcs) if id(t) in c.nodes]
-        hows = rule.how if isinstance(rule.how, list) else [self.only(rule.how, [i for i,_ in found])]*len(c.outs)
         srcs,nodes = [n for _,n in found],[]
-        for o,how in zip(c.outs, hows):
-            if not isinstance(rule.how, list) and o.shape != c.out.shape: how = Mix(*[None]*len(srcs)) # such as a norm's statistics
+        for o,how in zip(c.outs, _hows(c, rule.how, [i for i,_ in found])):
             nodes.append(self.new(o.shape, how, srcs, rule.steps))
             self.put(o, nodes[-1], bool(c.written))
         return rule,nodes
-
-    def only(self, how, at): # for the sources that depend on the image
-        if isinstance(how, Mix): return Mix(*[how.merged[i] for i in at], at=[how.at[i] for i in at], stays=how.stays)
-        if isinstance(how, Chosen): return Chosen(*[how.hidden[i] for i in at])
-        return Pairs(*[how.pairs[i] for i in at], runs=how.runs) if isinstance(how, Pairs) else how
 
 # %% ../nbs/engine/tracing.ipynb #e2cabc4e
 def _shown(c, rule, axes): # kernel, stride and padding; a 1-d layer may be computed as a 2-d one with a single row, which is not its business

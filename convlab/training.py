@@ -8,7 +8,6 @@ __all__ = ['fit', 'cosine', 'one_cycle_schedule']
 # %% ../nbs/08_training.ipynb #82affda0
 import math, torch
 from collections.abc import Callable
-from contextlib import contextmanager
 from . import compat # before fastai: it lets a CPU build of PyTorch import torchvision
 import fastai.callback.progress, fastai.callback.schedule # they give Learner `no_bar` and `fit_one_cycle`
 from fastai.data.core import DataLoaders
@@ -20,7 +19,7 @@ from fastcore.foundation import L
 from fastcore.xtras import ContextManagers
 from torch import Tensor, nn
 from .checks import kind, number, whole
-from .fast import FusedAdam, channels_last
+from .fast import FusedAdam, channels_last, check_fit, stoppable
 from .stats import ActivationStats
 
 # %% ../nbs/08_training.ipynb #3189a1f7
@@ -33,25 +32,6 @@ def _make(model, dls, seed):
     if not isinstance(model, nn.Module): model = kind('model()', model(), nn.Module, 'an nn.Module')
     if not trainable_params(model): raise ValueError("model must have parameters to train; it has none")
     return model
-
-# %% ../nbs/08_training.ipynb #e3888884
-def _check_fit(model, dls, epochs, lr, seed):
-    "The three numbers as Python's own. Raises for what cannot be trained, before training starts."
-    kind('model', model, Callable, 'an nn.Module or a function that makes one')
-    kind('dls', dls, DataLoaders, 'fastai DataLoaders, as get_dls makes')
-    if len(dls.loaders) < 2: raise ValueError("dls must have two loaders, to train and to validate; got one")
-    if not len(dls.train): raise ValueError(f"dls.train must have a batch at least; got none in {len(dls.train_ds)} items")
-    return whole('epochs', epochs, 1), number('lr', lr, above=0), whole('seed', seed, none=True)
-
-# %% ../nbs/08_training.ipynb #179b5773
-@contextmanager
-def _stoppable(learn, keep):
-    "If `keep`, let Ctrl-C only end the training of `learn`; its callbacks tidy up as after any fit that was cancelled."
-    try: yield
-    except KeyboardInterrupt:
-        if not keep: raise
-        learn(['after_cancel_fit', 'after_fit'])
-        print(f"Interrupted after {getattr(learn, 'train_iter', 0)} updates: this is the Learner as far as it came.")
 
 # %% ../nbs/08_training.ipynb #47d2f200
 def fit(
@@ -69,11 +49,11 @@ def fit(
     cbs=None, # more callbacks
 ) -> Learner: # trained, or as far as it came; `learn.recorder` has the losses, metrics and rates
     "Train `model` as fastai's `Learner` does, in less time."
-    epochs,lr,seed = _check_fit(model, dls, epochs, lr, seed)
+    epochs,lr,seed = check_fit(model, dls, epochs, lr, seed)
     learn = Learner(dls, _make(model, dls, seed), CrossEntropyLossFlat() if loss_func is None else loss_func, opt_func,
                     metrics=metrics, cbs=L(ActivationStats(with_hist=True) if stats else None)+L(cbs))
     quiet = [] if progress else [learn.no_bar(), learn.no_logging()]
-    with _stoppable(learn, keep=progress), channels_last(learn), ContextManagers(quiet):
+    with stoppable(learn, keep=progress), channels_last(learn), ContextManagers(quiet):
         (learn.fit_one_cycle if one_cycle else learn.fit)(epochs, lr)
     return learn
 

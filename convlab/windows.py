@@ -162,7 +162,7 @@ def _film_frame(fig, k, im, padded, kernel, res, rows, cols, fmt):
     top = [None, float(im.abs().max()*kernel.abs().max()), float(res.abs().max())] # of each grid, in all frames
     axs = fig.subplots(1, 3, width_ratios=[t.shape[1] for t in (padded,kernel,res)])
     titles = 'picture', f'products, sum {fmt.format(res[i,j].item()+0)}', 'map'
-    signed = [bool((t < 0).any()) for t in (im, kernel, res)] # a map does not change its colours in mid-film
+    signed = [bool((t < 0).any()) for t in (im, kernel, res)] # a map does not change its colors in mid-film
     for ax,t,lim,title,neg in zip(axs, (im,products,so_far), top, titles, signed):
         show_pixels(t, fmt=fmt, lim=lim, signed=neg, ax=ax)
         ax.set(xticks=[], yticks=[], aspect='equal')
@@ -192,12 +192,12 @@ def conv_equations(
 
 # %% ../nbs/engine/windows.ipynb #ac259b85
 def _shades(n):
-    "`n` colours from dark to light."
+    "`n` colors from dark to light."
     import matplotlib.pyplot as plt
     return [plt.cm.viridis((i+.5)/n) for i in range(n)]
 
 def _letters(ax, letters, ties, n, left=0, top=0):
-    "Write rows of letters from `left,top` on, each on the colour that `ties` numbers; -1 is grey."
+    "Write rows of letters from `left,top` on, each on the color that `ties` numbers; -1 is grey."
     from matplotlib.patches import Rectangle
     for r,(row,tied) in enumerate(zip(letters, ties)):
         for c,(letter,t) in enumerate(zip(row, tied)):
@@ -211,7 +211,7 @@ def show_equations(
     kernel:list, # rows of letters
     out:str='PQRS', # letters of the results, row by row
 ): # the axes
-    "Draw each window with the sum that it stands for; a weight has the same colour everywhere."
+    "Draw each window with the sum that it stands for; a weight has the same color everywhere."
     import matplotlib.pyplot as plt
     (h,w),(kh,kw) = [(len(o), len(o[0])) for o in (image,kernel)]
     n,equations = kh*kw,conv_equations(image, kernel, out)
@@ -238,7 +238,7 @@ def show_ties(
     out:str='', # a letter for each row
     size:float=.4, # inches a cell is wide
 ): # the axes
-    "Draw the big matrix: fixed zeros grey, and one colour for each weight, wherever it stands."
+    "Draw the big matrix: fixed zeros grey, and one color for each weight, wherever it stands."
     import matplotlib.pyplot as plt
     from matplotlib.colors import ListedColormap
     (h,w),n = ties.shape,int(ties.max())+1

@@ -50,6 +50,16 @@ def batch_size():
     show('at the rate chosen on the validation digits: test accuracy', summarize(chosen(runs, cell, 'lr'), [*cell, 'lr'], 'test'))
     show('all: test accuracy', summarize(runs, [*cell, 'lr'], 'test'))
     show('share collapsed', summarize(runs, [*cell, 'lr'], 'collapsed'), 2)
+    best = chosen(runs, cell, 'lr')
+    show('117 updates: 512 digits minus 64', paired(best[best.steps == 117], 'test', 'bs', 512, 64, 'schedule'))
+    show('60,000 digits: 512 digits per batch minus 64', paired(best[best.bs*best.steps > 59_000], 'test', 'bs', 512, 64, 'schedule'))
+
+
+def valleys():
+    runs = read('valleys')
+    runs = runs.assign(worse=yes(runs['after_0.06'] > runs.loss), moved_at_06=.06*runs.moved)
+    for value in ('sharpness', 'loss', 'after_0.03', 'after_0.06', 'after_0.1', 'moved_at_06', 'worse'): show(value, summarize(runs, ['way', 'update'], value), 3)
+    show('smallest and largest', runs.groupby('way', sort=False)[['loss', 'sharpness', 'after_0.03', 'after_0.06', 'after_0.1']].agg(['min', 'max']).reset_index(), 2)
 
 
 def generalization():
@@ -58,6 +68,29 @@ def generalization():
     for value in ('train_loss', 'valid_loss', 'gap', 'train', 'valid', 'test', 'gap_accuracy'):
         show(value, summarize(runs, ['epochs', 'norm'], value))
         show(f'{value}: batch norm minus none', paired(runs, value, 'norm', 'batch norm', 'none', 'epochs'))
+
+
+def batchnorm_seeds():
+    runs = read('batchnorm_seeds').query('digits == 60000')
+    show('accuracy', summarize(runs, ['rounds', 'norm'], 'accuracy'))
+    for other in ('none', 'Conv-BN-ReLU'): show(f'Conv-ReLU-BN minus {other}', paired(runs, 'accuracy', 'norm', 'Conv-ReLU-BN', other, 'rounds'))
+
+
+def batchnorm_why():
+    runs = read('batchnorm_why').astype(dict(value=float))
+    for what in ('variation', 'change', 'loss', 'test'):
+        some = runs[(runs.experiment == 'smooth') & (runs.what == what)]
+        show(f'smooth: {what}', summarize(some, 'network', 'value'))
+        show(f'smooth: {what}, batch norm minus none', paired(some, 'value', 'network', 'batch norm', 'none'))
+    some = runs[(runs.experiment == 'noise') & (runs.what == 'valid accuracy')]
+    show('noise: accuracy on other digits', summarize(some, 'network', 'value'))
+    for a, b in (('groups of 256', 'none'), ('groups of 16', 'groups of 256'), ('groups of 64', 'groups of 256')):
+        show(f'noise: {a} minus {b}', paired(some, 'value', 'network', a, b))
+
+
+def collapse():
+    runs = read('collapse')
+    show('share collapsed', summarize(runs.assign(collapsed=yes(runs.accuracy < .5)), ['bs', 'lr', 'one_cycle'], 'collapsed'), 2)
 
 
 def steady_inputs():
@@ -83,7 +116,59 @@ def collapse_steps():
     show('some steps', runs.loc[runs.step.isin([-1, 0, 1, 2, 5, 10, 40, 116]), columns], 3)
 
 
+def color_digits():
+    runs = read('color_digits')
+    show('accuracy', summarize(runs, 'digits', 'accuracy'))
+    for other in runs.digits.unique():
+        if other != 'color': show(f'{other} minus color', paired(runs, 'accuracy', 'digits', other, 'color'))
+
+
+def effective_field():
+    runs = read('effective_field')
+    for look in (0, 100, 400, 1600):
+        for value in ('width', 'side'): show(f'{value} after {look} steps', summarize(runs, [], f'{value}_{look}'), 2)
+    show('width: after minus before', summarize(runs.assign(change=runs.width_1600-runs.width_0), [], 'change'), 2)
+
+
+def norm_layers():
+    runs = read('norm_layers').astype(dict(collapsed=bool))
+    plain = runs[(runs['group'] == runs.bs) & ~runs['last']]
+    best = chosen(plain, ['bs', 'norm'], 'lr')
+    show('at the rate chosen on the validation digits: test accuracy', summarize(best, ['bs', 'norm', 'lr'], 'test'))
+    for norm in plain.norm.unique():
+        if norm != 'batch': show(f'{norm} minus batch', paired(best, 'test', 'norm', norm, 'batch', 'bs'))
+    show('all: test accuracy', summarize(plain, ['bs', 'lr', 'norm'], 'test'))
+    show('share collapsed', summarize(plain, ['bs', 'lr', 'norm'], 'collapsed'), 2)
+    few = runs[(runs.norm == 'batch') & (runs.bs == 64) & (runs.lr == .01)]
+    show('batch norm with the statistics of few digits: test accuracy', summarize(few, ['last', 'group'], 'test'))
+    batch = best[best.norm == 'batch']
+    for other in ('own', 'exact'):
+        show(f'batch norm, validation accuracy: running averages minus {other}', summarize(batch.assign(d=batch.valid-batch[other]), 'bs', 'd'))
+    for value in ('faint', 'grey'): show(f'batches of 64, {value} digits', summarize(best[best.bs == 64], 'norm', value))
+
+
+def classic_features():
+    runs = read('classic_features')
+    show('test accuracy', summarize(runs, ['learned_from', 'features'], 'test'))
+    show('seconds per 1,000 digits', summarize(runs, 'features', 'cost'), 3)
+    for a, b in (('edge kernels', 'edge kernels, no ReLU'), ('edge kernels', '4 random kernels'), ('Gabor energy', 'random bank'), ('8 learned kernels', '8 random kernels'),
+                 ('Gabor energy', 'HOG'), ('Gabor energy', 'CNN'), ('CNN', 'HOG')):
+        show(f'{a} minus {b}', paired(runs, 'test', 'features', a, b, 'learned_from'))
+
+
+def norm_order():
+    runs = read('norm_order')
+    def effect(switch, first, second, rows):
+        for value in ('test', 'train_loss', 'test_loss'):
+            show(f'{value}, {switch}: {first} minus {second}', paired(rows.groupby(['seed', switch], as_index=False)[value].mean(), value, switch, first, second))
+    for value in ('test', 'train_loss', 'test_loss', 'dead'): show(value, summarize(runs, ['order', 'bias', 'last'], value))
+    effect('order', 'after', 'before', runs[runs.bias])
+    effect('last', True, False, runs[runs.bias])
+    for order in ('after', 'before'): effect('bias', True, False, runs[runs['last'] & (runs.order == order)])
+
+
 if __name__ == '__main__':
-    for name in sys.argv[1:] or ['one_step', 'schedule', 'batch_size', 'generalization', 'steady_inputs', 'first_layer', 'collapse_steps']:
+    for name in sys.argv[1:] or ['one_step', 'valleys', 'schedule', 'batch_size', 'generalization', 'steady_inputs', 'first_layer', 'collapse_steps',
+                                 'color_digits', 'effective_field', 'norm_layers', 'classic_features', 'norm_order']:
         print(f'\n# {name}')
         globals()[name]()

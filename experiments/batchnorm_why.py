@@ -1,6 +1,6 @@
-"""Why does batch normalization help? A smoother loss, and noise: two experiments over ten seeds. (Steady inputs have a study of their own.)
+"""Why does batch normalization help? A smoother loss, and noise: two experiments over five seeds. (Steady inputs have a study of their own.)
 
-Writes `convlab/static/batchnorm_why.csv`, one row for each run, which lesson `09_batchnorm` reads. About fifteen minutes on one core: `python experiments/batchnorm_why.py`.
+Writes `convlab/static/batchnorm_why.csv`, one row for each run, which lesson `09_batchnorm` reads. About eight minutes on one core: `python experiments/batchnorm_why.py`.
 
 smooth   forty steps of plain gradient descent: how much the loss and its gradient change along the gradient, and the loss on digits not seen.
 noise    5,000 digits, fifteen epochs: accuracy on them and on others, with statistics from groups of 16, 64 or all 256 digits of a batch, and without any.
@@ -89,7 +89,7 @@ def main():
     torch.set_num_threads(1)
     x, y, xv, yv = load_mnist(mnist_path())
     x, xv = [(t[:, None].float()/255 - .1307)/.3081 for t in (x, xv)]
-    for seed in range(10):
+    for seed in range(5):
         smooth(x, y, xv, yv, seed)
         few = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:5000]
         noise(x[few], y[few], xv, yv, seed)

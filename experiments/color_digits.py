@@ -2,6 +2,7 @@
 
 Writes two tables that lesson `06_color` reads: `convlab/static/color_digits.csv`, one row for each run, and `convlab/static/color_kernels.csv`, the first layers before and after
 training (one row for each kernel; 3 slices of 5 by 5). The same network, the same 20,000 digits, three epochs, five seeds. About ten minutes on one core: `python experiments/color_digits.py`.
+It can be stopped: the seeds that are in the tables are not run again.
 """
 import csv
 from pathlib import Path
@@ -46,6 +47,11 @@ def train(net, x, y):
             sched.step()
 
 
+def load(name):  # rows without the header; none if there is no such table yet
+    if not (static/name).exists(): return []
+    with (static/name).open(newline='') as f: return list(csv.reader(f))[1:]
+
+
 def save(name, *rows):
     with (static/name).open('w', newline='') as f: csv.writer(f, lineterminator='\n').writerows(rows)
 
@@ -55,8 +61,8 @@ def main():
     x, y, xv, yv = load_mnist(mnist_path())
     few = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:n_train]
     x, y, xv = x[few].float()/255, y[few], xv.float()/255
-    runs, kernels = [], []
-    for seed in seeds:
+    runs, kernels = load('color_digits.csv'), load('color_kernels.csv')
+    for seed in sorted(set(seeds) - {int(row[1]) for row in runs}):
         for name, (paint, encode) in kinds.items():
             xt, xtv = encode(paint(x, seed)), encode(paint(xv, 1000+seed))
             mean, std = [f(xt.float(), (0, 2, 3), keepdim=True) for f in (torch.mean, torch.std)]

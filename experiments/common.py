@@ -90,12 +90,12 @@ def evaluate(net, x, y) -> tuple:  # loss and accuracy
     return F.cross_entropy(out, y).item(), (out.argmax(1) == y).float().mean().item()
 
 
-def study(file, run, *parts):  # each part: a grid, and its seeds
+def study(file, run, *parts, together=False):  # each part: a grid, and its seeds; does `run` take all seeds at once?
     "`sweep`, resumed from `log/NAME.jsonl`, where NAME is the script that `run` is from; written to `convlab/static/` once it is whole."
     name, log = Path(file).stem, here/'log'/f'{Path(run.__code__.co_filename).stem}.jsonl'
     log.parent.mkdir(exist_ok=True)
     settings = parts[0][0] if isinstance(parts[0][0], dict) else parts[0][0][0]
-    runs = pd.concat([sweep(run, grid, seeds, log) for grid, seeds in parts], ignore_index=True).drop_duplicates([*settings, 'seed'])
+    runs = pd.concat([sweep(run, grid, seeds, log, together=together) for grid, seeds in parts], ignore_index=True).drop_duplicates([*settings, 'seed'])
     print(*runs.versions.unique(), *runs.machine.unique(), f'{runs.seconds.sum():.0f} s', *runs.error.dropna().unique(), sep='\n')
     same = ['versions', 'machine'] + ([] if runs.error.notna().any() else ['error'])
     runs = runs.drop(columns=same)

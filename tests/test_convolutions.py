@@ -353,7 +353,7 @@ def test_film_moves():
     for i in range(film.n_frames):
         film.seek(i)
         frames.append(film.convert('RGB').tobytes())
-        assert film.info['duration'] == 300
+        assert film.info['duration'] == 300 and film.convert('RGB').getpixel((0, 0)) == (255, 255, 255)
     assert film.n_frames == 9 and len(set(frames)) == 9 and film.info['loop'] == 0
 
 

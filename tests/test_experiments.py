@@ -66,7 +66,7 @@ def test_a_torn_line_costs_its_own_run_only(tmp_path):
 
 def test_other_lines_do_no_harm(tmp_path):
     path = tmp_path/'runs.jsonl'
-    path.write_bytes(b'[1, 2]\n{}\n"text"\n\xff\xfe\n\n3\n')
+    path.write_bytes(b'[1, 2]\n{}\n"text"\n\xff\xfe\n\n3\n{"settings": {}, "seed": 0}\n')
     assert sweep(lambda seed: dict(y=1), [{}], 2, path, progress=False).y.tolist() == [1, 1]
 
 
@@ -134,6 +134,11 @@ def test_settings_keep_their_kind_on_disk(tmp_path):
     assert len(path.read_text().splitlines()) == 1
 
 
+def test_a_missing_folder_is_said_before_the_first_run(tmp_path):
+    with pytest.raises(ValueError, match='path must be in a folder that exists'):
+        sweep(lambda seed: pytest.fail('it ran'), [{}], 1, tmp_path/'none'/'runs.jsonl', progress=False)
+
+
 def test_what_cannot_be_swept():
     with pytest.raises(ValueError, match='seeds must be a whole number of at least 1; got 0'): sweep(dict, {}, 0)
     with pytest.raises(TypeError, match='seeds must be a whole number'): sweep(dict, {}, [.5])
@@ -189,6 +194,11 @@ def test_one_run_has_no_interval():
     assert table.n[0] == 1 and table['mean'][0] == 1 and table[['low', 'high']].isna().all(axis=None)
 
 
+def test_a_table_has_each_name_once():
+    runs = pd.DataFrame(dict(n=[1, 1, 2, 2], y=[1., 2., 3., 4.]))
+    with pytest.raises(ValueError, match="by must leave these names to the table; got \\['n'\\]"): summarize(runs, 'n', 'y')
+
+
 def test_pairs_need_both_runs():
     runs = pd.DataFrame(dict(norm=['a', 'a', 'a', 'b', 'b'], seed=[0, 1, 2, 0, 1], y=[1., 2., 9., 0., 1.5]))
     table = paired(runs, 'y', 'norm', 'a', 'b')
@@ -216,7 +226,7 @@ def common():
     return common
 
 
-studies = 'one_step schedule batch_size generalization steady_inputs first_layer'.split()
+studies = 'one_step valleys schedule batch_size generalization steady_inputs first_layer classic_features norm_order learned_kernels'.split()
 
 
 @pytest.mark.parametrize('name', studies)

@@ -60,4 +60,5 @@ def test_way():
         box = axs[0, depth-1].patches[-1]
         top, left = box.get_y()+.5, box.get_x()+.5
         assert top <= rows[0] and rows[-1] < top + box.get_height() and left <= cols[0] and cols[-1] < left + box.get_width()
+    assert [ax.patches[-1].get_width() for ax in axs[0]] == [5, 9, 17, 33, 65]  # as wide as they are, padding included
     with pytest.raises(ValueError, match='x must be a tensor'): show_way(net, torch.rand(2, 1, 28, 28))

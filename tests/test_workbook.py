@@ -5,6 +5,7 @@ import subprocess
 import sys
 from functools import partial
 
+import numpy as np
 import openpyxl
 import pytest
 import torch
@@ -12,6 +13,8 @@ import torch.nn.functional as F
 from openpyxl.formula import Tokenizer
 from openpyxl.utils import get_column_letter, range_boundaries
 
+from conftest import root
+from convlab.data import mnist_path
 from convlab.kernels import diag1_edge, diag2_edge, left_edge, top_edge
 from convlab.workbook import conv_workbook
 
@@ -187,3 +190,13 @@ def test_without_xlsxwriter(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'xlsxwriter', None)
     with pytest.raises(ImportError, match=r'needs xlsxwriter: pip install "convlab-course\[xlsx\] @ git'):
         conv_workbook(image(), k2, tmp_path/'a.xlsx')
+
+
+def test_the_sheet_beside_the_lesson_is_the_one_that_it_writes(tmp_path):
+    "A reader on GitHub downloads `nbs/conv-example.xlsx` without running lesson 5."
+    from PIL import Image
+    im = torch.tensor(np.array(Image.open(mnist_path(sample=True)/'train'/'7'/'15.png')))[6:28, 3:25]/255
+    cells = []
+    for path in (root/'nbs'/'conv-example.xlsx', conv_workbook(im, k2, tmp_path/'conv-example.xlsx')):
+        for values in (False, True): cells.append([[c.value for c in row] for row in openpyxl.load_workbook(path, data_only=values)['conv']])
+    assert cells[:2] == cells[2:]

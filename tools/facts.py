@@ -1,4 +1,5 @@
-"""Rewrite every copy of a fact that settings.ini or nbs/index.ipynb holds: Colab badges, set-up cells, version, README.md.
+"""Rewrite every copy of a fact that settings.ini, nbs/index.ipynb or convlab/static/ holds: Colab badges, set-up cells, version, README.md,
+the page of questions and the glossary.
 
 Where git knows a repository on GitHub as `origin`, settings.ini first gets its user, repo and branch."""
 import argparse
@@ -12,7 +13,7 @@ from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
 badge_img = 'https://colab.research.google.com/assets/colab-badge.svg'
-badge_re = re.compile(r'\[!\[Open In Colab\]\([^)]*\)\]\([^)]*/([\w.]+\.ipynb)\)')
+badge_re = re.compile(r'\[!\[Open In Colab\]\([^)]*\)\]\([^)]*/nbs/([\w./]+\.ipynb)\)')  # a path in nbs/
 source_re = re.compile(r'git\+(https://github\.com/[\w.-]+/[\w.-]+)@')
 setup_mark = '# Set up: on Colab, and only there'
 
@@ -66,7 +67,7 @@ def readme(index: str) -> tuple[str, dict]:  # Markdown, and the pictures it sho
     for cell in json.loads(index)['cells']:
         src = ''.join(cell['source'])
         if cell['cell_type'] == 'markdown':
-            text.append(re.sub(r'\]\(((?:engine/)?\w+\.ipynb)\)', r'](nbs/\1)', src))
+            text.append(re.sub(r'\]\(((?:\w+/)?\w+\.ipynb)\)', r'](nbs/\1)', src))
             continue
         if src.startswith(setup_mark): continue
         alt = re.search(r'^#\| fig-alt: (.*)$', src, re.M)
@@ -91,7 +92,17 @@ def expected(root: Path) -> dict:  # `{path: bytes}`
         files[init] = re.sub(rf'{name} = ".*?"', f'{name} = "{value}"', files.get(init) or init.read_text(encoding='utf-8'))
     files[root/'CONTRIBUTING.md'] = links((root/'CONTRIBUTING.md').read_text(encoding='utf-8'), f)
     files[root/'README.md'], pictures = readme(files[root/'nbs'/'index.ipynb'])
+    files |= pages(root/f['lib_path']/'static', root/'nbs')
     return {p: t.encode() for p, t in files.items()} | {root/n: b for n, b in pictures.items()}
+
+
+def pages(static: Path, nbs: Path) -> dict:  # `{path: text}`
+    "What is made from the data files of questions and terms."
+    if not (static/'questions.json').exists(): return {}
+    import glossary  # these two import the library, which needs an environment
+    from convlab.quiz import page
+    return {nbs/'questions.md': page(json.loads((static/'questions.json').read_text(encoding='utf-8'))),
+            nbs/'glossary.ipynb': glossary.page(glossary.entries(static.parent.parent))}
 
 
 def differing(root: Path) -> dict:

@@ -2,6 +2,7 @@
 import argparse
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,6 +27,15 @@ def complaints(nb) -> list[str]:  # what a reader would trip over in the saved o
     return found
 
 
+def without_widgets(nb):
+    "Take out of `nb` what only a running kernel can show, where there is something else to show; in place."
+    nb.metadata.pop('widgets', None)
+    for cell in nb.cells:
+        for out in cell.get('outputs', []):
+            if 'text/html' in out.get('data', {}): out.data.pop('application/vnd.jupyter.widget-view+json', None)
+        if 'outputs' in cell: cell.outputs = [o for o in cell.outputs if 'application/vnd.jupyter.widget-view+json' not in o.get('data', {})]
+
+
 def run(path: Path) -> list[str]:
     "Execute the notebook at `path` and save it clean; nothing is saved when a cell fails."
     nb = nbformat.read(path, as_version=4)
@@ -34,6 +44,7 @@ def run(path: Path) -> list[str]:
     NotebookClient(nb, timeout=3600, kernel_name='python3', resources={'metadata': {'path': str(path.parent)}}).execute()
     for cell in stubs: cell.cell_type = 'code'
     nb.metadata['kernelspec'] = {'display_name': 'python3', 'language': 'python', 'name': 'python3'}
+    without_widgets(nb)
     found = complaints(nb)
     tmp = path.with_suffix('.tmp')
     nbformat.write(nb, tmp)
@@ -44,12 +55,20 @@ def run(path: Path) -> list[str]:
     return found
 
 
+def chosen(names: list[str]) -> list[Path]:
+    "Notebooks by their paths in nbs/, without `.ipynb`, or by bare names; a lesson before a notebook of that name elsewhere. All if none is named."
+    paths = {p.relative_to(nbs).with_suffix('').as_posix(): p for p in sorted(nbs.rglob('[!_.]*.ipynb'))}
+    wanted = {n.removesuffix('.ipynb') for n in names}
+    return [p for path, p in paths.items() if not names or path in wanted or p.stem in wanted - {*paths}]
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
-    ap.add_argument('names', nargs='*', help='notebooks to run, such as 03_first_cnn (default: all)')
+    ap.add_argument('names', nargs='*', help='notebooks to run, such as 03_first_cnn or solutions/03_first_cnn (default: all)')
     names = ap.parse_args().names
-    paths = sorted(p for p in nbs.rglob('[!_.]*.ipynb') if not names or p.stem in {Path(n).stem for n in names})
+    paths = chosen(names)
     os.environ['PYTHONHASHSEED'] = '0'
+    os.environ['CONVLAB_PROGRESS'] = os.path.join(tempfile.mkdtemp(), 'progress.json')  # not that of who runs them
     bad = 0
     for path in paths:
         start = time.time()

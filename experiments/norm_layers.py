@@ -1,0 +1,85 @@
+"""Batch, layer, instance, group, RMS or weight normalization, batch renormalization, or none: which learns what, at which rate and batch size?
+
+The ten-digit network with the norm between convolution and ReLU and none on the scores, from PyTorch's own start, Adam without weight decay, 1cycle,
+five seeds; a seed gives all norms the same weights and the same digits in the same order. One row a run: accuracy in eval mode on 2,000 validation
+digits (choose the rate by it) and on every other digit of the test set (report it; `collapsed`: under one half), and with batches of 64 on 1,000 test digits
+printed faintly or on grey paper. For batch norm also validation accuracies with statistics other than the running averages: `own`, those of each batch
+itself, as in training, and `exact`, those of 2,048 training digits.
+Updates: 64 of 64 digits, 256 of 2, 20 of 1,024. A second part keeps 64 digits an update and takes only batch norm's *statistics* from
+`group` digits at a time, without and with a norm on the scores (`last`). Seeds of batches under 64 are trained together; `cpu` is seconds for each network.
+It takes one core ten minutes: `python experiments/norm_layers.py` writes `convlab/static/norm_layers.csv`."""
+import copy
+import time
+
+from common import digits, evaluate, nn, study, torch
+
+from convlab.norm_layers import F, norm_cnn, norm_layers, train_apart, train_together
+
+printed = dict(faint=(.25, 0), grey=(.5, .5))  # contrast, and how grey the paper is
+
+
+class GroupedBatchNorm2d(nn.BatchNorm2d):
+    "Batch norm with the statistics of `group` digits at a time; what it remembers is the mean over the groups."
+    def __init__(self, nf, group):
+        super().__init__(nf)
+        self.group = group
+
+    def forward(self, x):
+        if not self.training: return super().forward(x)
+        k, c = len(x)//self.group, self.num_features
+        beside = x.unflatten(0, (k, -1)).transpose(0, 1).flatten(1, 2)  # groups become channels
+        means = [o.repeat(k) for o in (self.running_mean, self.running_var)]
+        beside = F.batch_norm(beside, *means, training=True, momentum=self.momentum)
+        for mine, o in zip((self.running_mean, self.running_var), means): mine.copy_(o.view(k, c).mean(0))
+        x = beside.unflatten(1, (k, c)).transpose(0, 1).flatten(0, 1)
+        return x*self.weight[:, None, None] + self.bias[:, None, None]
+
+
+def paper(x, contrast, grey):  # images
+    "The digits printed with less contrast, on paper that is `grey` (0 white, 1 black)."
+    lo, hi = x.amin(), x.amax()
+    return lo + (hi-lo)*(contrast*(x-lo)/(hi-lo) + grey)
+
+
+@torch.no_grad()
+def other_statistics(net, x, bs) -> dict:  # validation accuracies
+    "Accuracy by each batch's own statistics, and by those of 2,048 training digits."
+    net, (xv, yv) = copy.deepcopy(net).train(), [o[:2000] for o in digits()['valid']]
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    for m in norms: m.momentum = 0.
+    n = len(xv)//bs*bs
+    own = torch.cat([net(o) for o in xv[:n].split(bs)]).argmax(1) == yv[:n]
+    for m in norms:
+        m.reset_running_stats()
+        m.momentum = None
+    for o in x[:2048].split(256): net(o)
+    return dict(own=own.float().mean().item(), exact=evaluate(net, xv, yv)[1])
+
+
+def run(seeds, norm, bs, steps, lr, group, last):
+    (x, y), nets = digits()['train'], []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        nets.append(norm_cnn(norm if group == bs else lambda nf: GroupedBatchNorm2d(nf, group), last))
+    orders = torch.stack([torch.randperm(len(x), generator=torch.Generator().manual_seed(s))[:steps*bs].view(steps, bs) for s in seeds])
+    start = time.process_time()
+    (train_together if bs < 64 else train_apart)(nets, x, y, orders, lr)
+    cpu, (xt, yt), found = (time.process_time()-start)/len(seeds), [o[::2] for o in digits()['test']], []
+    for net in nets:
+        r = dict(valid=evaluate(net, *[o[:2000] for o in digits()['valid']])[1], test=evaluate(net, xt, yt)[1], cpu=cpu, faint=None, grey=None, own=None, exact=None)
+        if bs == 64: r.update({k: evaluate(net, paper(xt[::5], *how), yt[::5])[1] for k, how in printed.items()})
+        if norm == 'batch' and group == bs: r.update(other_statistics(net, x, bs))
+        found.append(dict(r, collapsed=r['test'] < .5))
+    return found
+
+
+def grid(bs, steps, rates, norms=tuple(norm_layers), group=None, last=(False,)):
+    return dict(norm=norms, bs=[bs], steps=[steps], lr=rates, group=[group or bs], last=last)
+
+
+if __name__ == '__main__':
+    parts = [grid(64, 64, [.01, .1]), *[grid(64, 64, [.01], ['batch'], group, [last]) for group, last in ((2, True), (2, False), (64, True), (8, True), (8, False))],
+             grid(2, 256, [.003]), grid(1024, 20, [.03], ['none', 'batch', 'group'])]
+    runs = study(__file__, run, *[(p, 5) for p in parts], together=True)
+    cell = ['bs', 'group', 'last', 'norm', 'lr']
+    print(runs.groupby(cell, sort=False)[['valid', 'test', 'own', 'exact', 'faint', 'grey', 'collapsed', 'cpu']].mean().round(3).to_string())
