@@ -64,6 +64,16 @@ class Point:
     def back(self, mask, shapes): return [_fold(mask, s) for s in shapes]
     def dims(self, i, d, shapes, out): return {d + len(out) - len(shapes[i])}
 
+# %% ../nbs/engine/reach.ipynb #839a1135
+class Chosen(Point):
+    "As `Point`, but a constant mask hides some values of a source: where one or the other is taken, or a constant is filled in."
+    def __init__(self, *hidden): self.hidden = hidden # for each source bools `[...]` that stretch to the output, or `None`
+
+    def ends(self, ts, shape, slopes):
+        return _least([t if h is None else torch.where(h, math.inf, _small(t)) for t,h in zip(ts, self.hidden)], shape)
+
+    def back(self, mask, shapes): return [_fold(mask if h is None else mask & ~h, s) for s,h in zip(shapes, self.hidden)]
+
 # %% ../nbs/engine/reach.ipynb #842a4be1
 class Mix:
     "Every value comes from all the values along some dimensions of each source."

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
-from convlab.reach import Mix, Move, Pairs, Point, Scan, Window, _adaptive_taps, _conv_taps, _nowhere, _transposed_taps
+from convlab.reach import Chosen, Mix, Move, Pairs, Point, Scan, Window, _adaptive_taps, _conv_taps, _nowhere, _transposed_taps
 from convlab.twin import _memory
 
 # %% ../nbs/engine/rules.ipynb #344eb2f2
@@ -331,6 +331,18 @@ def _is_pointwise(c):
     if c.space == 'quantized': return c.name in _quantized_points
     plain = getattr(torch.ops.aten, c.name, None) if c.space == 'aten' and c.mutable else None
     return any(torch.Tag.pointwise in f.tags for f in (c.func, *((getattr(plain, o) for o in plain.overloads()) if plain else ())))
+
+# %% ../nbs/engine/rules.ipynb #6fa62bfe
+@_rule_for('masked_fill where')
+def _masked(c):
+    "A mask that is known hides what it covers."
+    x,mask = c['self'],c['mask'] if c.name == 'masked_fill' else c['condition']
+    srcs = [t for t in (x, c['value'] if c.name == 'masked_fill' else c['other']) if isinstance(t, Tensor)]
+    try: known = None if mask is None or id(mask) in c.nodes else c.values(mask).bool()
+    except NeedsNumbers: known = None
+    if known is None or not isinstance(x, Tensor): return _rule(Point(), c.tensors)
+    hidden = [known, ~known] if c.name == 'masked_fill' else [~known, known]
+    return _rule(Chosen(*hidden[:len(srcs)]), srcs)
 
 # %% ../nbs/engine/rules.ipynb #36185017
 @_rule_for('view_as_real')

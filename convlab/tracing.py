@@ -17,7 +17,7 @@ from torch import nn, Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 from convlab.checks import kind, sizes
-from convlab.reach import Mix, Move, Node, Pairs, Point, _amin, _map_dims, _size, _small
+from convlab.reach import Chosen, Mix, Move, Node, Pairs, Point, _amin, _map_dims, _size, _small
 from convlab.counting import _count
 from convlab.rules import NeedsNumbers, _Call, _find_rule, _reshaped, _rule, _type
 from convlab.twin import Guard, _apart, _memory, _tensors, _twin, _written
@@ -130,7 +130,7 @@ class Places:
         if not srcs: return None
         node = Node(shape, how, srcs)
         self.order.append(node)
-        if isinstance(how, Point) and len(srcs) == 1 and srcs[0].shape == node.shape:
+        if type(how) is Point and len(srcs) == 1 and srcs[0].shape == node.shape:
             node.ends,node.dims,node.jumps = srcs[0].ends,srcs[0].dims,srcs[0].jumps
         else:
             for k in range(len(self.sizes)): self.spread(node, k, steps or {})
@@ -185,6 +185,7 @@ _same_memory = ('as_strided','set','resize','resize_as','alias','detach') # anot
 # %% ../nbs/engine/tracing.ipynb #747cbce5
 def _only(how, at): # `how`, for the sources at these places: those that depend on the image
     if isinstance(how, Mix): return Mix(*[how.merged[i] for i in at], at=[how.at[i] for i in at], stays=how.stays)
+    if isinstance(how, Chosen): return Chosen(*[how.hidden[i] for i in at])
     return Pairs(*[how.pairs[i] for i in at], runs=how.runs) if isinstance(how, Pairs) else how
 
 def _hows(c, how, at): # one for each result of `c`

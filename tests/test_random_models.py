@@ -99,7 +99,7 @@ def reshape(draw, c, h, w):
 
 def mix(draw, c, h, w):
     return draw(st.sampled_from([
-        Do('squeeze and excite', lambda x, fc: x*fc(x.mean((2, 3), keepdim=True)).sigmoid(), nn.Conv2d(c, c, 1)),
+        Do('squeeze and excite', lambda x, fc: (x+1)*fc(x.mean((2, 3), keepdim=True)).sigmoid(), nn.Conv2d(c, c, 1)),  # a zero times x hides x
         Do('attention', lambda x: F.scaled_dot_product_attention(*[x.flatten(2).mT]*3).mT.reshape(x.shape)),
         Do('einsum', lambda x: torch.einsum('nchw,cd->ndhw', x, torch.ones(c, 2)), regular=True), Do('linear', lambda x, fc: fc(x.movedim(1, 3)).movedim(3, 1), nn.Linear(c, 3), regular=True),
         Do('rows @ ', lambda x: torch.ones(x.shape[2], x.shape[2]) @ x), Do('softmax', lambda x: x.softmax(3)), Do('cumsum', lambda x: x.cumsum(1), regular=True),
@@ -131,7 +131,7 @@ def branches(draw, c, h, w):
         a, b = a(x), b(x)
         n, m = [min(a.shape[d], b.shape[d]) for d in (2, 3)]
         a, b = a[:, :, :n, :m], b[:, :, :n, :m]
-        return torch.cat([a, b], 1) if join == 'cat' else a[:, :1] + b if join == 'add' else a*b[:, :1]
+        return torch.cat([a, b], 1) if join == 'cat' else a[:, :1] + b if join == 'add' else (a+1)*(b[:, :1]+1)
     return Do(join, f, a, b, regular=True)
 
 
@@ -175,7 +175,8 @@ def examine(model, size, rng):
         return
     at = dict(row=rng.randrange(out.shape[2]), col=rng.randrange(out.shape[3])) if _map_dims(seen[0][1]) else {}
     exact, field = image_box(trace_precedents(model, size, **at)), receptive_field(model, size)
-    assert gradient_probe(model, size, **at) == exact, at
+    probed = gradient_probe(model, size, **at)
+    assert probed == exact, (probed, exact, at)
     if exact:
         wide = field.box(**at)
         assert all(a <= b and c >= d for (a, c), (b, d) in zip(wide, exact)), (wide, exact, at)

@@ -203,6 +203,16 @@ def test_positions_that_depend_on_nothing():
     assert receptive_field(after_conv(lambda x: x*0 + torch.ones(1)), SIZE).size == FIELD
 
 
+@pytest.mark.parametrize('cut', [lambda x, m: x.masked_fill(m, 0), lambda x, m: torch.where(m, 0., x), lambda x, m: torch.where(~m, x, torch.zeros(())), lambda x, m: x.clone().masked_fill_(m, 1.),
+                                 lambda x, m: torch.where(m, torch.zeros(1, 4, 1, 1), x)])
+def test_what_a_known_mask_covers_is_gone(cut):
+    net = after_conv(lambda x: cut(x, torch.arange(8) % 2 == 0))
+    assert three_ways(net, place=(3, 5)) == ((2, 5), (4, 7)) and receptive_field(net, SIZE).size == FIELD
+    for f in (gradient_probe, lambda *a, **k: image_box(trace_precedents(*a, **k))): assert f(net, SIZE, row=3, col=4) is None
+    both = after_conv(lambda x: torch.where(torch.arange(8) < 4, x, x.flip(3)))
+    assert [three_ways(both, place=(3, c))[1] for c in (2, 6)] == [(1, 4), (0, 3)]
+
+
 class Alias(nn.Module):
     "Writes through one view, reads through another that was made before."
     def forward(self, x):

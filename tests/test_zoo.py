@@ -8,7 +8,7 @@ from conftest import root
 sys.path.insert(0, str(root/'experiments'))
 import zoo  # noqa: E402
 
-rows = pd.read_csv(zoo.path).fillna({'error': '', 'why': '', 'probe': ''})
+rows = pd.read_csv(zoo.path, keep_default_na=False)
 
 
 def test_every_model_is_there_and_right():
@@ -36,6 +36,6 @@ def test_computed_again(name):
 
 @pytest.mark.parametrize('name', ['resnet18', 'mobilenet_v3_small', 'fcn_resnet50'])
 def test_probed_again(name):
-    kind = rows.kind[rows.name == name].item()
-    model, size = zoo.build(name, 'torchvision', kind)
+    row = rows[(rows.name == name) & (rows.source == 'torchvision')].iloc[0]
+    model, size = zoo.build(name, row.source, row.kind)
     assert zoo.probe(model, name+' again', size) == 'equal'
