@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
-# Notebooks are tested side by side, one a core: a second thread each would only make them wait for one another
+# Notebooks and tests run side by side, one per core: a second thread each would only make them wait for one another
 ONE_THREAD := OMP_NUM_THREADS=1
 ROOT_USER  := $(filter 0,$(shell id -u 2>/dev/null))
 
@@ -29,7 +29,7 @@ lab: env
 		--ServerApp.root_dir=nbs --LabApp.default_url=/lab/tree/index.ipynb
 
 test: check notebooks-test
-	$(BIN)/python -m pytest tests
+	$(ONE_THREAD) $(BIN)/python -m pytest -n auto tests
 
 check: env
 	$(BIN)/python tools/check.py
