@@ -14,7 +14,8 @@ from conftest import root
 from convlab.experiments import _append, _read, paired, show_means, summarize, sweep
 
 slow = '''
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test that runs in the background ignores it, and so would this process
 from convlab.experiments import sweep
 def run(seed, x):
     print('run', x, seed, file=sys.stderr, flush=True)

@@ -347,6 +347,8 @@ def test_scripts_are_interrupted_and_errors_passed_on(path, error, progress):
 def test_a_real_interrupt(path):
     "Ctrl-C in a process of its own."
     code = f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test that runs in the background ignores it, and so would this process
 from convlab.all import *
 dls = get_dls(64, {str(path)!r})
 print('ready', flush=True)
