@@ -59,6 +59,7 @@ def test_renorm_is_batch_norm_on_the_first_batch_gradients_and_averages_included
 
 
 def test_renorm_gives_in_training_what_eval_gives_within_its_limits():
+    torch.manual_seed(0)
     bn = BatchRenorm2d(3).double()
     with torch.no_grad():
         for _ in range(100): bn(torch.randn(8, 3, 4, 4, dtype=torch.double))
@@ -71,6 +72,7 @@ def test_renorm_gives_in_training_what_eval_gives_within_its_limits():
 
 
 def test_renorms_gradient_is_batch_norms_times_r():
+    torch.manual_seed(0)
     bn, x = BatchRenorm2d(2).double(), torch.randn(4, 2, 3, 3, dtype=torch.double)
     bn.num_batches_tracked.fill_(1000)
     bn.running_var.fill_(4.)
