@@ -95,6 +95,13 @@ conv_workbook(torch.zeros(9,9), torch.zeros(2,3,3), 'x.xlsx')''')
         assert f'needs xlsxwriter: pip install "{here["source"].format(extra="xlsx")}"' in done.stderr.strip().splitlines()[-1]
 
 
+def test_what_draws_and_tabulates_comes_late():
+    "The instruments import quickly: pandas, matplotlib and what is heavier come only with what needs them."
+    for m in 'arithmetic receptive color convolutions workbook'.split():
+        code = f"import sys, convlab.{m}; print(*{{'pandas','matplotlib','openpyxl',*{heavy}}} & sys.modules.keys())"
+        assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '', m
+
+
 # The order of the house
 
 def imported(path) -> list:  # of pairs (module of the house, names)

@@ -67,6 +67,7 @@ def _hued(*hues):
     h = torch.tensor(hues).T
     return hsv_to_rgb(torch.stack([h, torch.ones_like(h), torch.ones_like(h)]))
 
+# %% ../../nbs/solutions/06_color.ipynb #7d3a9c64
 @exercise('hue_point', lesson='06_color', title='hue without a jump', hints=(
     '`rgb_to_hsv(im)[0]` is an angle, from 0 to 1 for a whole turn. What has the same value after a whole turn?',
     'The cosine and the sine of `2*math.pi` times the hue.'))
