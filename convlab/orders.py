@@ -19,7 +19,7 @@ def ordered_cnn(
     "`simple_cnn` with batch norm, in one of eight ways; after the same random seed all have the same weights."
     one_of('order', order, ('after','before'))
     net = simple_cnn(norm=nn.BatchNorm2d) # each layer Conv, ReLU, norm; the last one Conv, norm
-    *blocks,_ = net
+    *blocks,_ = net # the last part flattens
     if not last: net[4] = blocks.pop()[0] # its bias stays: no norm can stand in for it
     for i,(conv,*rest) in enumerate(blocks):
         if order == 'before': rest.reverse()
