@@ -46,8 +46,9 @@ def main(venv):
     if os.path.exists(stamp) and os.path.exists(python) and open(stamp).read() == now: return
     print('Setting up %s: this downloads PyTorch and Jupyter, once.' % os.path.relpath(venv), flush=True)
     if not os.path.exists(python): subprocess.check_call([sys.executable, '-m', 'venv', venv])
-    done = subprocess.call([python, '-m', 'pip', 'install', '--disable-pip-version-check', '-c', os.path.join(root, 'constraints.txt'),
-                            '-e', root + '[course,fast,dev]'])
+    # Python compiles what is imported when it is; to compile everything now takes a minute
+    done = subprocess.call([python, '-m', 'pip', 'install', '--no-compile', '--disable-pip-version-check',
+                            '-c', os.path.join(root, 'constraints.txt'), '-e', root + '[course,fast,dev]'])
     if done: stop('the packages could not be installed; the lines above say why. `make clean` and the same command start afresh')
     bin_dir = os.path.dirname(python)
     for name in os.listdir(bin_dir):  # nbdev 3 spells its command with a hyphen, and everybody knows it with an underscore
