@@ -27,12 +27,6 @@ def arithmetic(
     tell(t)
     return _table(model, t)
 
-# %% ../nbs/04_arithmetic.ipynb #a7f87e6f
-class _Callable(ModuleType): # `convlab.arithmetic` is a module and a function: calling the one calls the other
-    def __call__(self, *args, **kwargs): return arithmetic(*args, **kwargs)
-
-if __name__ != '__main__': sys.modules[__name__].__class__ = _Callable
-
 # %% ../nbs/04_arithmetic.ipynb #f188e570
 def show_arithmetic(
     table, # what `arithmetic` returned, or some of its rows
@@ -50,3 +44,9 @@ def show_arithmetic(
     if len(d) <= 16: axs[0].set(yticks=d.index, yticklabels=d.name, ylabel='layer call')
     axs[0].invert_yaxis()
     return axs
+
+# %% ../nbs/04_arithmetic.ipynb #a7f87e6f
+class _Callable(ModuleType): # `convlab.arithmetic` is a module and a function: calling the one calls the other
+    def __call__(self, *args, **kwargs): return arithmetic(*args, **kwargs)
+
+if __name__ != '__main__': sys.modules[__name__].__class__ = _Callable
