@@ -40,7 +40,7 @@ def loaders(n=330, shape=(1, 28, 28), bs=32, seed=0, valid=70, image=False):
     g = torch.Generator().manual_seed(seed)
     x, y = torch.randn(n, *shape, generator=g), torch.randint(0, 10, (n,), generator=g)
     if image: x = TensorImageBW(x)
-    return DataLoaders.from_dsets(list(zip(x, y)), list(zip(x[:valid], y[:valid])), bs=bs, device='cpu')
+    return DataLoaders.from_dsets(list(zip(x, y)), list(zip(x[:valid], y[:valid])), bs=bs, device='cpu', num_workers=0)
 
 
 def train(cbs, model=None, epochs=1, lr=0.01, dls=None, loss=F.cross_entropy, **kwargs):
