@@ -42,7 +42,7 @@ def show_apply(
 ): # the axes of the three grids
     "Draw a window, the kernel, their products and the sum of these."
     total,window = apply_kernel(im, row, col, kernel),im[row-1:row+2, col-1:col+2].float()
-    return show_grids([window, kernel, window*kernel], ['window', '× kernel', f'= products, sum {total:.0f}'])
+    return show_grids([window, kernel, window*kernel], ['window', '× kernel', f'= products, sum {total:.0f}'], signed=(False,True,True))
 
 # %% ../nbs/01_kernels.ipynb #952083d2
 left_edge = torch.tensor([[-1,1,0],

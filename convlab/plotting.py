@@ -69,14 +69,16 @@ def show_grids(
     fmt:str='{:g}', # how to write a number
     lim:float=None, # the number that gets the full color in all of them; by default the largest one of each
     size:float=.48, # inches a cell is wide
+    signed=False, # the signed scale, even where no number is negative? One answer, or one for each grid
 ): # the axes, one for each grid
     "Draw small grids of numbers side by side."
     import matplotlib.pyplot as plt
     grids = [shaped('grids', g, '[h,w]') for g in grids]
     (h,_),widths = grids[0].shape,[g.shape[1] for g in grids]
     fig,axs = plt.subplots(1, len(grids), figsize=(size*sum(widths)+.35*len(grids), .7*size*h+.4), squeeze=False, width_ratios=widths)
-    for ax,g,t in zip(axs[0], grids, titles or ['']*len(grids)):
-        show_pixels(g, fmt=fmt, lim=lim, ax=ax).set(xticks=[], yticks=[])
+    signs = [signed]*len(grids) if isinstance(signed, bool) else signed
+    for ax,g,t,s in zip(axs[0], grids, titles or ['']*len(grids), signs):
+        show_pixels(g, fmt=fmt, lim=lim, signed=s, ax=ax).set(xticks=[], yticks=[])
         ax.set_title(t, fontsize=9)
     return axs[0]
 
