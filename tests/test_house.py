@@ -17,7 +17,7 @@ from notebooks import complaints  # noqa: E402
 
 here = facts.facts(root)
 extras = ('course', 'fast', 'xlsx', 'dev')
-known_projects = {'fastai/fastbook', 'fatiando/pooch'}
+known_projects = {'fastai/fastbook', 'fatiando/pooch', 'nashory/DeLF-pytorch', 'samson-wang/a6073c18f2adf16e0ab5fb95b53db3e6'}
 bin_dir = os.path.dirname(sys.executable)
 needs_make = pytest.mark.skipif(not shutil.which('make'), reason='make is not installed')
 
