@@ -1,23 +1,16 @@
 """Why does batch normalization help? A smoother loss, and noise: two experiments over five seeds. (Steady inputs have a study of their own.)
 
-Writes `convlab/static/batchnorm_why.csv`, one row for each run, which lesson `09_batchnorm` reads. About eight minutes on one core: `python experiments/batchnorm_why.py`.
-
 smooth   forty steps of plain gradient descent: how much the loss and its gradient change along the gradient, and the loss on digits not seen.
 noise    5,000 digits, fifteen epochs: accuracy on them and on others, with statistics from groups of 16, 64 or all 256 digits of a batch, and without any.
-"""
-import csv
+
+It takes one core eight minutes: `python experiments/batchnorm_why.py` writes `convlab/static/batchnorm_why.csv`, one row for each measure of a run,
+which lesson `09_batchnorm` reads."""
 import itertools
-from pathlib import Path
+import json
+from functools import lru_cache
 
-import torch
-import torch.nn.functional as F
-from torch import nn
-
-from convlab.data import load_mnist, mnist_path
+from common import F, epochs, evaluate, kaiming, load_mnist, mnist_path, nn, swept, torch, unfold, write
 from convlab.models import simple_cnn
-
-table = Path(__file__).resolve().parent.parent/'convlab'/'static'/'batchnorm_why.csv'
-rows = []
 
 
 def groups(n):
@@ -27,16 +20,14 @@ def groups(n):
     return Grouped
 
 
-def kaiming(net):
-    "All networks start from Kaiming's weights, with which the one without normalization learns too."
-    for m in net.modules():
-        if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight), nn.init.zeros_(m.bias)
-    return net
+norms = {'none': None, 'batch norm': nn.BatchNorm2d, **{f'groups of {n}': groups(n) for n in (16, 64, 256)}}
 
 
-def add(*row):
-    rows.append(row)
-    print(*row, flush=True)
+@lru_cache
+def data():
+    x, y, xv, yv = load_mnist(mnist_path())
+    x, xv = [(t[:, None].float()/255 - .1307)/.3081 for t in (x, xv)]
+    return x, y, xv, yv
 
 
 def batches(x, y, bs, n, seed):
@@ -44,57 +35,42 @@ def batches(x, y, bs, n, seed):
     return [(x[i], y[i]) for i in itertools.islice(itertools.cycle(torch.randperm(len(x), generator=gen)[:len(x)//bs*bs].view(-1, bs)), n)]
 
 
-def smooth(x, y, xv, yv, seed, lr=.1):
+def smooth(norm, x, y, xv, yv, seed, lr=.1):
     def grads(net, params, xb, yb):
         loss = F.cross_entropy(torch.func.functional_call(net, params, xb), yb)
         return loss.item(), dict(zip(params, torch.autograd.grad(loss, list(params.values()))))
     def walk(params, grad, step): return {k: (p-step*grad[k]).detach().requires_grad_() for k, p in params.items()}
-    for name, norm in {'none': None, 'batch norm': nn.BatchNorm2d}.items():
-        torch.manual_seed(seed)
-        net = kaiming(simple_cnn(norm=norm))
-        params, found = dict(net.named_parameters()), []
-        for i, (xb, yb) in enumerate(batches(x, y, 256, 40, seed)):
-            loss, grad = grads(net, params, xb, yb)
-            if i % 4 == 0:
-                tries = [grads(net, walk(params, grad, k*lr), xb, yb) for k in (.5, 1, 2, 4)]
-                far = max(sum((grad[k]-g[k]).square().sum() for k in grad).sqrt() for _, g in tries)
-                found.append((max(o for o, _ in tries) - min(o for o, _ in tries), far))
-            params = walk(params, grad, lr)
-        variation, change = torch.tensor(found).median(0).values
-        with torch.no_grad(): test = F.cross_entropy(torch.func.functional_call(net.eval(), params, xv), yv)
-        for what, v in dict(variation=variation, change=change, loss=loss, test=test).items(): add('smooth', name, seed, what, f'{v:.4f}')
+    torch.manual_seed(seed)
+    net = kaiming(simple_cnn(norm=norm))  # with these weights the one without normalization learns too
+    params, found = dict(net.named_parameters()), []
+    for i, (xb, yb) in enumerate(batches(x, y, 256, 40, seed)):
+        loss, grad = grads(net, params, xb, yb)
+        if i % 4 == 0:
+            tries = [grads(net, walk(params, grad, k*lr), xb, yb) for k in (.5, 1, 2, 4)]
+            far = max(sum((grad[k]-g[k]).square().sum() for k in grad).sqrt() for _, g in tries)
+            found.append((max(o for o, _ in tries) - min(o for o, _ in tries), far))
+        params = walk(params, grad, lr)
+    variation, change = torch.tensor(found).median(0).values.tolist()
+    with torch.no_grad(): test = F.cross_entropy(torch.func.functional_call(net.eval(), params, xv), yv).item()
+    return dict(variation=variation, change=change, loss=loss, test=test)
 
 
-def noise(x, y, xv, yv, seed, lr=.01, epochs=15, bs=256):
-    for name, norm in [('none', None), *[(f'groups of {n}', groups(n)) for n in (16, 64, 256)]]:
-        torch.manual_seed(seed)
-        net, steps = simple_cnn(norm=norm), epochs*(len(x)//bs)
-        opt = torch.optim.AdamW(net.parameters(), lr)
-        sched = torch.optim.lr_scheduler.OneCycleLR(opt, lr, steps)
-        for _ in range(epochs):
-            for i in torch.randperm(len(x))[:len(x)//bs*bs].view(-1, bs):
-                F.cross_entropy(net(x[i]), y[i]).backward()
-                opt.step()
-                opt.zero_grad()
-                sched.step()
-        net.eval()
-        with torch.no_grad():
-            for where, (a, b) in dict(train=(x, y), valid=(xv, yv)).items():
-                out = net(a)
-                add('noise', name, seed, f'{where} loss', f'{F.cross_entropy(out, b):.4f}')
-                add('noise', name, seed, f'{where} accuracy', f'{(out.argmax(1) == b).float().mean():.4f}')
+def noise(norm, x, y, xv, yv, seed):
+    few = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:5000]
+    torch.manual_seed(seed)
+    net = simple_cnn(norm=norm)
+    epochs(net, x[few], y[few], 15, .01, 256)
+    scores = {where: evaluate(net, *d) for where, d in dict(train=(x[few], y[few]), valid=(xv, yv)).items()}
+    return {f'{where} {what}': v for where, both in scores.items() for what, v in zip(('loss', 'accuracy'), both)}
 
 
-def main():
-    torch.set_num_threads(1)
-    x, y, xv, yv = load_mnist(mnist_path())
-    x, xv = [(t[:, None].float()/255 - .1307)/.3081 for t in (x, xv)]
-    for seed in range(5):
-        smooth(x, y, xv, yv, seed)
-        few = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:5000]
-        noise(x[few], y[few], xv, yv, seed)
-        with table.open('w', newline='') as f:
-            csv.writer(f, lineterminator='\n').writerows([('experiment', 'network', 'seed', 'what', 'value'), *rows])
+def run(seed, experiment, network):
+    found = dict(smooth=smooth, noise=noise)[experiment](norms[network], *data(), seed)
+    return dict(rows=json.dumps([dict(what=k, value=v) for k, v in found.items()]))
 
 
-if __name__ == '__main__': main()
+if __name__ == '__main__':
+    grid = [dict(experiment='smooth', network=n) for n in ('none', 'batch norm')] + [dict(experiment='noise', network=n) for n in norms if n != 'batch norm']
+    runs = unfold(swept(run, (grid, 5)).sort_values('seed', kind='stable'), 'experiment', 'network', 'seed')
+    write('batchnorm_why', runs, '%.4f')
+    print(runs.groupby(['experiment', 'network', 'what'], sort=False).value.mean().round(4).to_string())

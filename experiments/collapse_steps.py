@@ -7,7 +7,10 @@ ReLU (1 to 4), on that batch and after the step:
 `std` the standard deviation of what goes into the ReLU (growth), `below` the share of it that is not above zero, `pass` the share of units
 (one channel at one place) that are above zero for at least one digit of the batch: the others pass no gradient.
 It takes one core five minutes: `python experiments/collapse_steps.py` writes `convlab/static/collapse_steps.csv`."""
-from common import F, batches, digits, evaluate, here, pd, torch, train
+import json
+
+from common import F, batches, digits, evaluate, swept, torch, train, unfold, write
+
 from convlab.models import simple_cnn
 
 
@@ -21,22 +24,21 @@ def look(net, x) -> dict:
     return row
 
 
-def trace(seed, schedule, bs=512, lr=.06, steps=117):
-    (x, y), rows = digits()['train'], []
+def run(seed, schedule, bs=512, lr=.06, steps=117):
+    x, y = digits()['train']
     torch.manual_seed(seed)
     net, same = simple_cnn(), batches(x, y, bs, steps, seed)
-    rows.append(dict(schedule=schedule, seed=seed, step=-1, **look(net, x[:bs])))
+    rows = [dict(step=-1, **look(net, x[:bs]))]
     def after(i, net, loss):
         xb, yb = next(same)
         if i > 40 and i % 4: return
         with torch.no_grad(): again = F.cross_entropy(net(xb), yb)
-        rows.append(dict(schedule=schedule, seed=seed, step=i, loss=loss.item(), after=again.item(), **look(net, xb)))
+        rows.append(dict(step=i, loss=loss.item(), after=again.item(), **look(net, xb)))
     train(net, x, y, bs, steps, lr, seed, schedule, after)
-    valid = evaluate(net, *digits()['valid'])[1]
-    return [dict(r, valid=valid) for r in rows]
+    return dict(valid=evaluate(net, *digits()['valid'])[1], rows=json.dumps(rows))
 
 
 if __name__ == '__main__':
-    runs = pd.DataFrame([r for schedule in ('constant', '1cycle') for seed in range(10) for r in trace(seed, schedule)])
-    runs.to_csv(here.parent/'convlab'/'static'/'collapse_steps.csv', index=False, float_format='%.3g', lineterminator='\n')
+    runs = unfold(swept(run, (dict(schedule=['constant', '1cycle']), 10)), 'schedule', 'seed', 'valid')
+    write('collapse_steps', runs, '%.3g')
     print(runs[runs.step.isin([0, 5, 10, 20, 40, 80, 116])].round(3).to_string())

@@ -1,4 +1,5 @@
-"""What the studies share: the digits in three parts, a plain training loop, and where results go."""
+"""What the studies share: the digits in three parts, plain training loops, and where results go."""
+import json
 import math
 import os
 import sys
@@ -90,14 +91,41 @@ def evaluate(net, x, y) -> tuple:  # loss and accuracy
     return F.cross_entropy(out, y).item(), (out.argmax(1) == y).float().mean().item()
 
 
-def study(file, run, *parts, together=False):  # each part: a grid, and its seeds; does `run` take all seeds at once?
-    "`sweep`, resumed from `log/NAME.jsonl`, where NAME is the script that `run` is from; written to `convlab/static/` once it is whole."
-    name, log = Path(file).stem, here/'log'/f'{Path(run.__code__.co_filename).stem}.jsonl'
+def epochs(net, x, y, n, lr, bs=64):
+    "`n` epochs of full batches with PyTorch's own AdamW and 1cycle, in an order that its global generator decides."
+    opt = torch.optim.AdamW(net.parameters(), lr)
+    sched = torch.optim.lr_scheduler.OneCycleLR(opt, lr, n*(len(x)//bs))
+    for _ in range(n):
+        for i in torch.randperm(len(x))[:len(x)//bs*bs].view(-1, bs):
+            F.cross_entropy(net(x[i]), y[i]).backward()
+            opt.step()
+            opt.zero_grad()
+            sched.step()
+
+
+def swept(run, *parts, together=False):  # each part: a grid, and its seeds; does `run` take all seeds at once?
+    "`sweep`, resumed from `log/NAME.jsonl`, where NAME is the script that `run` is from."
+    log = here/'log'/f'{Path(run.__code__.co_filename).stem}.jsonl'
     log.parent.mkdir(exist_ok=True)
     settings = parts[0][0] if isinstance(parts[0][0], dict) else parts[0][0][0]
     runs = pd.concat([sweep(run, grid, seeds, log, together=together) for grid, seeds in parts], ignore_index=True).drop_duplicates([*settings, 'seed'])
     print(*runs.versions.unique(), *runs.machine.unique(), f'{runs.seconds.sum():.0f} s', *runs.error.dropna().unique(), sep='\n')
     same = ['versions', 'machine'] + ([] if runs.error.notna().any() else ['error'])
-    runs = runs.drop(columns=same)
-    runs.to_csv(here.parent/'convlab'/'static'/f'{name}.csv', index=False, float_format='%.6g', lineterminator='\n')
+    return runs.drop(columns=same)
+
+
+def unfold(runs, *keep):  # the columns to keep of each run
+    "A row for each of those that a run returned as JSON in `rows`: many steps, kernels or measures of one network."
+    return pd.DataFrame([{**{k: run[k] for k in keep}, **row} for run in runs.to_dict('records') for row in json.loads(run['rows'])])
+
+
+def write(name, table, digits='%.6g'):
+    "To `convlab/static/`, where lessons read it."
+    table.to_csv(here.parent/'convlab'/'static'/f'{name}.csv', index=False, float_format=digits, lineterminator='\n')
+
+
+def study(file, run, *parts, together=False):
+    "`swept`, and written under the name of the script."
+    runs = swept(run, *parts, together=together)
+    write(Path(file).stem, runs)
     return runs
