@@ -37,7 +37,7 @@ def gabor_bank(
     gabor_kernel = need('skimage.filters', 'course').gabor_kernel
     bank = torch.zeros(n*len(wavelengths), size, size, dtype=torch.complex64)
     for i,k in enumerate(gabor_kernel(1/w, math.pi*j/n, n_stds=2) for w in wavelengths for j in range(n)):
-        k = torch.from_numpy(k[tuple(slice(max(0, (s-size)//2), (s+size)//2) for s in k.shape)])
+        k = torch.from_numpy(k[tuple(slice(max(0, (s-size)//2), (s+size)//2) for s in k.shape)]) # its middle, if it is larger
         (h,w),k = k.shape,k-k.mean()
         bank[i, (size-h)//2:(size+h)//2, (size-w)//2:(size+w)//2] = k/k.abs().square().sum().sqrt()
     return bank
