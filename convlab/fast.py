@@ -73,7 +73,8 @@ def channels_last(
     known = learn.opt_func is FusedAdam and all(map(_known, [learn.loss_func, *learn.cbs]))
     ps = [p for p in learn.model.parameters() if p.ndim == 4] if cpu and known and _takes_any_order(learn.model) else []
     usual = [p.data for p in ps]
-    for p in ps: p.data = p.data.contiguous(memory_format=torch.channels_last)
+    # `contiguous` leaves a kernel with one input channel as it is, as both orders are one to it; PyTorch then takes a slow way
+    for p in ps: p.data = p.data.clone(memory_format=torch.channels_last)
     try: yield
     finally:
         for p,data in zip(ps, usual): # back to the very memory that they came from, which others may look at too
