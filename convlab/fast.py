@@ -73,15 +73,15 @@ def channels_last(
     known = learn.opt_func is FusedAdam and all(map(_known, [learn.loss_func, *learn.cbs]))
     ps = [p for p in learn.model.parameters() if p.ndim == 4] if cpu and known and _takes_any_order(learn.model) else []
     usual = [p.data for p in ps]
-    # `contiguous` leaves a kernel with one input channel as it is, as both orders are one to it; PyTorch then takes a slow way
+    # Not `contiguous`: to it both orders are one if there is one input channel, and PyTorch then takes a slow way
     for p in ps: p.data = p.data.clone(memory_format=torch.channels_last)
     try: yield
     finally:
         for p,data in zip(ps, usual): # back to the very memory that they came from, which others may look at too
             p.data = data.copy_(p.data)
-            if p.grad is not None: p.grad = p.grad.contiguous()
+            if p.grad is not None: p.grad = p.grad.clone(memory_format=torch.contiguous_format)
         for state in learn.opt.opt.state.values() if ps and learn.opt else ():
-            state.update({k: v.contiguous() for k,v in state.items()})
+            state.update({k: v.clone(memory_format=torch.contiguous_format) for k,v in state.items() if v.ndim == 4})
 
 # %% ../nbs/engine/fast.ipynb #5b1f0c22
 def check_fit(model, dls, epochs, lr, seed):

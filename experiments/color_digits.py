@@ -3,11 +3,10 @@
 The same network, the same 20,000 digits, three epochs, five seeds. It takes one core ten minutes: `python experiments/color_digits.py` writes two tables that
 lesson `06_color` reads: `convlab/static/color_digits.csv`, one row for each run, and `convlab/static/color_kernels.csv`, the first layers before and after
 training (one row for each kernel; 3 slices of 5 by 5)."""
-import json
 from functools import lru_cache
 
 import matplotlib.colors
-from common import epochs, load_mnist, mnist_path, swept, torch, unfold, write
+from common import epochs, kernel_rows, load_mnist, mnist_path, swept, torch, unfold, write
 from convlab.color import to_grey
 from convlab.models import simple_cnn
 
@@ -47,9 +46,7 @@ def run(seed, digits):
     before = net[0][0].weight.detach().clone()
     epochs(net, xt, y, 3, .005)
     with torch.no_grad(): accuracy = (net(xtv).argmax(1) == yv).float().mean()
-    rows = [dict(kernel=k, training=when, **{f'w{i}': v for i, v in enumerate(kernel.flatten().tolist())})
-            for when, w in (('before', before), ('after', net[0][0].weight.detach())) for k, kernel in enumerate(w)]
-    return dict(accuracy=accuracy, rows=json.dumps(rows))
+    return dict(accuracy=accuracy, rows=kernel_rows(before, net[0][0].weight.detach()))
 
 
 if __name__ == '__main__':

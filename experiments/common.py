@@ -119,6 +119,12 @@ def unfold(runs, *keep):  # the columns to keep of each run
     return pd.DataFrame([{**{k: run[k] for k in keep}, **row} for run in runs.to_dict('records') for row in json.loads(run['rows'])])
 
 
+def kernel_rows(before, after):  # two tensors `[n,C,h,w]`
+    "What `unfold` makes a table of: a row for each kernel of a layer, before and after training."
+    return json.dumps([dict(kernel=k, training=when, **{f'w{i}': v for i, v in enumerate(kernel.flatten().tolist())})
+                       for when, w in (('before', before), ('after', after)) for k, kernel in enumerate(w)])
+
+
 def write(name, table, digits='%.6g'):
     "To `convlab/static/`, where lessons read it."
     table.to_csv(here.parent/'convlab'/'static'/f'{name}.csv', index=False, float_format=digits, lineterminator='\n')

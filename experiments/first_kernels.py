@@ -2,10 +2,9 @@
 
 One row for each kernel; `accuracy` is that of its network after training. It takes one core two minutes:
 `python experiments/first_kernels.py` writes `convlab/static/first_kernels.csv`, which lesson `03_first_cnn` reads."""
-import json
 from functools import lru_cache
 
-from common import epochs, load_mnist, mnist_path, swept, torch, unfold, write
+from common import epochs, kernel_rows, load_mnist, mnist_path, swept, torch, unfold, write
 from convlab.models import simple_cnn
 
 scales = {'normalized': (.1307, .3081), '0 to 1': (0., 1.)}  # of the pixels: what is taken off, what they are divided by
@@ -24,9 +23,7 @@ def run(seed, pixels):
     before = net[0][0].weight.detach().clone()
     epochs(net, (x-mean)/std, y, 2, .01)
     with torch.no_grad(): accuracy = (net((xv-mean)/std).argmax(1) == yv).float().mean()
-    rows = [dict(kernel=k, training=when, **{f'w{i}': v for i, v in enumerate(kernel.flatten().tolist())})
-            for when, w in (('before', before), ('after', net[0][0].weight.detach())) for k, kernel in enumerate(w)]
-    return dict(accuracy=accuracy, rows=json.dumps(rows))
+    return dict(accuracy=accuracy, rows=kernel_rows(before, net[0][0].weight.detach()))
 
 
 if __name__ == '__main__':

@@ -411,6 +411,18 @@ def test_either_order_trains_alike(dls, make):
     for p, q in zip(*[m.state_dict().values() for m in models], strict=True): torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-8)
 
 
+def test_a_kernel_of_one_input_channel_lies_last_too(dls):
+    "Both orders are one to `is_contiguous`; by its strides PyTorch chooses how to compute."
+    learn = Learner(dls, simple_cnn(), CrossEntropyLossFlat(), FusedAdam)
+    first = learn.model[0][0].weight
+    with channels_last(learn), quiet(learn):
+        assert first.stride() == (25, 1, 5, 1)
+        learn.fit(1, 0.01)
+        assert first.stride() == (25, 1, 5, 1)
+    state = learn.opt.opt.state[first]
+    assert {t.stride() for t in (first, state['exp_avg'], state['exp_avg_sq'])} == {(25, 25, 5, 1)}
+
+
 @pytest.mark.parametrize('stop', [None, KeyboardInterrupt(), RuntimeError('broken')], ids=['to the end', 'interrupt', 'error'])
 def test_channels_lie_last_only_while_training(path, stop):
     model, note = simple_cnn(norm=nn.BatchNorm2d), Note(stop)
