@@ -60,6 +60,7 @@ class Wrong(Exception):
 
 class Unanswered(Wrong): "There is no answer yet, only the stub."
 
+# %% ../nbs/engine/exercises.ipynb #3d0beef0
 def _show(v):
     "`v`, from `_plain`, in a few lines."
     if isinstance(v, np.ndarray):

@@ -102,6 +102,7 @@ def _run_to(model, x, layer, times=1, nth=0, grad=False, mode=None):
         except _Reached: pass
     return got[-1]
 
+# %% ../nbs/engine/probing.ipynb #7000068e
 def _probed(model, shape, layer, times, nth, at, seed):
     "The gradient of what is `at` a place of the output of `layer` by a positive input of this shape."
     device = next((p.device for p in model.parameters()), torch.device('cpu'))

@@ -43,6 +43,7 @@ def _is_plain(v): # an object of a Python class that nothing happens to when a c
     foreign = kind.__module__.split('.')[0] in ('torch','numpy','builtins','threading','logging','weakref')
     return kind.__new__ is object.__new__ and hasattr(v, '__dict__') and not foreign and not hasattr(kind, '__del__') and not isinstance(v, type)
 
+# %% ../nbs/engine/twin.ipynb #c669bf2b
 class _Twins:
     "Copies, one for each thing that is met, however often it is met."
     def __init__(self): self.made = {} # id of the original: the original, which must live as long as its id is used, and the copy
