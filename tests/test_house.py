@@ -256,17 +256,48 @@ def test_what_is_missing_is_said_in_one_line(tmp_path, trick, message):
     assert not (tmp_path/'venv').exists()
 
 
-def test_set_up_is_done_once(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def pretended(tmp_path, monkeypatch):
+    "The set-up with nothing installed: the commands that it gives, and which of them fail."
     import env as setup
-    done, venv = [], tmp_path/'venv'
+    given, failing, venv = [], set(), tmp_path/'venv'
     def make(command):
         python = venv/('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
         python.parent.mkdir(parents=True)
         python.touch()
+    def call(command):
+        given.append(command)
+        return 'uv' in command and command[-1] in failing
     monkeypatch.setattr(setup.subprocess, 'check_call', make)
-    monkeypatch.setattr(setup.subprocess, 'call', lambda command: done.append(command))  # nothing is installed in a test
-    for _ in range(3): setup.main(str(venv))
-    assert len(done) == 1 and done[0][-1] == f'{root}[course,fast,dev]' and capsys.readouterr().out.count('\n') == 1
+    monkeypatch.setattr(setup.subprocess, 'call', call)
+    monkeypatch.setattr(setup, 'sources', lambda pip: ['--find-links', 'here'])
+    return lambda: setup.main(str(venv)), given, failing, venv
+
+
+course = f'{root}[course,fast,dev]'
+
+
+def test_set_up_is_done_once(pretended, capsys):
+    main, given, _, venv = pretended
+    for _ in range(3): main()
+    assert [c[-1] for c in given] == ['uv', course] and capsys.readouterr().out.count('\n') == 1
+    assert given[1][2] == 'uv' and ['--find-links', 'here'] == given[1][7:9]
     (venv/'installed').write_text('of other settings')
-    setup.main(str(venv))
-    assert len(done) == 2
+    main()
+    assert len(given) == 4
+
+
+@pytest.mark.parametrize('fails', ['uv', course])
+def test_pip_installs_where_uv_cannot(pretended, fails):
+    main, given, failing, _ = pretended
+    failing.add(fails)
+    main()
+    assert given[-1][2] == 'pip' and given[-1][-1] == course and '--no-compile' in given[-1]
+    assert len(given) == (2 if fails == 'uv' else 3)
+
+
+def test_uv_looks_where_pip_is_told_to(monkeypatch):
+    import env as setup
+    config = """:env:.find-links='/a /b'\nglobal.find-links='/c'\nglobal.index-url='https://one/simple'\nglobal.timeout='60'\n"""
+    monkeypatch.setattr(setup.subprocess, 'check_output', lambda *args, **kwargs: config)
+    assert setup.sources(['pip']) == ['--index-url', 'https://one/simple', '--find-links', '/a', '--find-links', '/b']

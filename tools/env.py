@@ -36,6 +36,27 @@ def check():
     if not shutil.which('git'): stop('git is missing: install it (https://git-scm.com)')
 
 
+def sources(pip):
+    "The places where pip is told to look for packages, as options of uv, which does not read pip's settings."
+    found = {}
+    for line in subprocess.check_output(pip + ['config', 'list'], universal_newlines=True).splitlines():
+        key, value = line.split('=', 1)
+        found.setdefault(key.split('.')[-1], value.strip('\'"').split())  # what is set in the environment is named first, and counts
+    return [o for key in ('index-url', 'extra-index-url', 'find-links') for place in found.get(key, []) for o in ('--' + key, place)]
+
+
+def install(python):  # is it done?
+    "By uv in seconds; by pip, which takes minutes, where uv is not to be had or fails."
+    constraints = ['-c', os.path.join(root, 'constraints.txt')]
+    course = constraints + ['-e', root + '[course,fast,dev]']
+    pip = [python, '-m', 'pip', '--disable-pip-version-check']
+    if not subprocess.call(pip + ['install', '-q'] + constraints + ['uv']):
+        if not subprocess.call([python, '-m', 'uv', 'pip', 'install', '--python', python] + sources(pip) + course): return True
+    print('uv could not install the packages; pip tries.', flush=True)
+    # Python compiles what is imported when it is; to compile everything now takes a minute
+    return not subprocess.call(pip + ['install', '--no-compile'] + course)
+
+
 def main(venv):
     check()
     python = os.path.join(venv, *(('Scripts', 'python.exe') if os.name == 'nt' else ('bin', 'python')))
@@ -46,10 +67,7 @@ def main(venv):
     if os.path.exists(stamp) and os.path.exists(python) and open(stamp).read() == now: return
     print('Setting up %s: this downloads PyTorch and Jupyter, once.' % os.path.relpath(venv), flush=True)
     if not os.path.exists(python): subprocess.check_call([sys.executable, '-m', 'venv', venv])
-    # Python compiles what is imported when it is; to compile everything now takes a minute
-    done = subprocess.call([python, '-m', 'pip', 'install', '--no-compile', '--disable-pip-version-check',
-                            '-c', os.path.join(root, 'constraints.txt'), '-e', root + '[course,fast,dev]'])
-    if done: stop('the packages could not be installed; the lines above say why. `make clean` and the same command start afresh')
+    if not install(python): stop('the packages could not be installed; the lines above say why. `make clean` and the same command start afresh')
     bin_dir = os.path.dirname(python)
     for name in os.listdir(bin_dir):  # nbdev 3 spells its command with a hyphen, and everybody knows it with an underscore
         if name.startswith('nbdev-test'): shutil.copy(os.path.join(bin_dir, name), os.path.join(bin_dir, name.replace('-', '_', 1)))
