@@ -19,7 +19,7 @@ from fastcore.foundation import L
 from fastcore.xtras import ContextManagers
 from torch import Tensor, nn
 from .checks import kind, number, whole
-from .fast import FusedAdam, channels_last, check_fit, stoppable
+from .fast import FusedAdam, check_fit, quicker, stoppable
 from .stats import ActivationStats
 
 # %% ../nbs/08_training.ipynb #3189a1f7
@@ -53,7 +53,7 @@ def fit(
     learn = Learner(dls, _make(model, dls, seed), CrossEntropyLossFlat() if loss_func is None else loss_func, opt_func,
                     metrics=metrics, cbs=L(ActivationStats(with_hist=True) if stats else None)+L(cbs))
     quiet = [] if progress else [learn.no_bar(), learn.no_logging()]
-    with stoppable(learn, keep=progress), channels_last(learn), ContextManagers(quiet):
+    with stoppable(learn, keep=progress), quicker(learn), ContextManagers(quiet):
         (learn.fit_one_cycle if one_cycle else learn.fit)(epochs, lr)
     return learn
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 from convlab import fast
 from convlab.all import *
-from convlab.fast import FusedAdam, channels_last
+from convlab.fast import FusedAdam, OnePlace, channels_last, products, quicker
 from fastai.callback.mixup import MixUp
 
 matplotlib.use('Agg')
@@ -364,7 +364,7 @@ print('kept', len(learn.recorder.values), len(learn.activation_stats.layer_stats
     assert 'Interrupted after' in out and re.search(r'kept \d+ True', out)
 
 
-# Channels last
+# Layers computed in quicker ways
 
 def known(cls):
     "Make a callback count as the library's own, so that a test can look on."
@@ -377,12 +377,13 @@ def lie_last(t): return t.ndim == 4 and not t.is_contiguous() and t.is_contiguou
 
 @known
 class Note(Callback):
-    "Notes whether kernels and their gradients lie last; raises `stop` in the second batch."
+    "Notes whether kernels and their gradients lie last, and that products go with them; raises `stop` in the second batch."
     def __init__(self, stop=None): self.stop, self.seen = stop, []
 
     def after_backward(self):
         ps = list(self.learn.model.parameters())
         self.seen.append((any(map(lie_last, ps)), any(lie_last(p.grad) for p in ps)))
+        self.products = sum(isinstance(vars(m).get('forward'), OnePlace) for m in self.learn.model.modules())
         if self.stop and len(self.seen) == 2: raise self.stop
 
 
@@ -398,24 +399,50 @@ def pools():
 
 
 @pytest.mark.parametrize('make', [simple_cnn, partial(simple_cnn, norm=nn.BatchNorm2d), pools], ids=['plain', 'batch norm', 'pools'])
-def test_either_order_trains_alike(dls, make):
+def test_every_way_trains_alike(dls, make):
     "In float64, since sums are taken in another order."
     models = []
-    for last in (True, False):
+    for ways in ((), (channels_last,), (products,), (channels_last, products)):
         set_seed(0)
         dls.train.rng.seed(0)
         learn = Learner(dls, make().double(), CrossEntropyLossFlat(), FusedAdam, cbs=[Double(), note := Note()])
-        with channels_last(learn) if last else nullcontext(), quiet(learn): learn.fit(1, 0.01)
+        with quicker(learn, ways), quiet(learn): learn.fit(1, 0.01)
+        last = channels_last in ways
         assert set(note.seen) == {(last, last)}
         models.append(learn.model)
-    for p, q in zip(*[m.state_dict().values() for m in models], strict=True): torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-8)
+    for other in models[1:]:
+        for p, q in zip(*[m.state_dict().values() for m in (models[0], other)], strict=True): torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize('order', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('size,ks,stride,padding', [
+    (2, 3, 2, 1), (1, 3, 1, 1), (3, 3, 1, 0), (4, 3, 2, 0), ((2, 5), (3, 5), 2, (1, 0)), ((1, 6), (1, 5), (1, 3), 0), (1, 5, 4, 2), (2, 3, 7, 2),  # one place
+    (4, 3, 2, 1), (2, 3, 1, 1), ((2, 4), 3, 2, 1), (6, 3, 2, 0)])  # more
+def test_one_place_is_the_convolution(size, ks, stride, padding, order):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(3, 5, ks, stride, padding, bias=ks != 5, dtype=torch.float64).to(memory_format=order)
+    x = torch.randn(4, 3, *(size if isinstance(size, tuple) else (size, size)), dtype=torch.float64).to(memory_format=order).requires_grad_()
+    inputs, found = (x, *conv.parameters()), []
+    for f in (conv, OnePlace(conv)):
+        y = f(x)
+        found.append((y, *torch.autograd.grad(y.sin().sum(), inputs)))
+    for a, b in zip(*found, strict=True): torch.testing.assert_close(a, b)
+    y = OnePlace(conv)(x[0])
+    torch.testing.assert_close(y, found[0][0][0])
+
+
+def test_what_is_no_plain_product_is_left_to_pytorch():
+    odd = [dict(groups=2), dict(dilation=2), dict(padding=1, padding_mode='reflect'), dict(padding='same'), dict(padding=3)]
+    learn = type('L', (), dict(model=nn.Sequential(nn.Conv2d(2, 2, 3), *[nn.Conv2d(2, 2, 3, **o) for o in odd])))
+    with products(learn): assert ['forward' in vars(m) for m in learn.model] == [True, *[False]*5]
+    assert not any('forward' in vars(m) for m in learn.model)
 
 
 def test_a_kernel_of_one_input_channel_lies_last_too(dls):
     "Both orders are one to `is_contiguous`; by its strides PyTorch chooses how to compute."
     learn = Learner(dls, simple_cnn(), CrossEntropyLossFlat(), FusedAdam)
     first = learn.model[0][0].weight
-    with channels_last(learn), quiet(learn):
+    with quicker(learn), quiet(learn):
         assert first.stride() == (25, 1, 5, 1)
         learn.fit(1, 0.01)
         assert first.stride() == (25, 1, 5, 1)
@@ -431,6 +458,7 @@ def test_channels_lie_last_only_while_training(path, stop):
     with pytest.raises(type(stop)) if stop else nullcontext():
         fit(model, get_dls(64, path), 1, 0.01, seed=0, progress=False, cbs=note)
     assert set(note.seen) == {(True, True)} and not any(map(lie_last, [*ps, *grad(), *before]))
+    assert note.products == 5 and not any('forward' in vars(m) for m in model.modules())
     assert [p.data_ptr() for p in ps] == memory and all(torch.equal(p, b) for p, b in zip(ps, before))  # who looked on sees the new weights
     state = note.learn.opt.opt.state.values() if note.learn else []
     assert not any(lie_last(v) for o in state for v in o.values())
@@ -515,12 +543,16 @@ class Save(Callback):
     def __init__(self, folder): self.folder = folder
 
     def after_batch(self):
-        if self.training: torch.save(self.model, self.folder/'model.pt'), torch.save(self.model.state_dict(), self.folder/'state.pt')
+        if not self.training: return
+        self.copy = deepcopy(self.model)
+        torch.save(self.model, self.folder/'model.pt')
+        torch.save(self.model.state_dict(), self.folder/'state.pt')
 
 
 def test_weights_saved_on_the_way_need_no_convlab(dls, tmp_path):
-    learn = fit(simple_cnn(norm=nn.BatchNorm2d), dls, 1, 0.01, stats=False, progress=False, cbs=[Save(tmp_path), note := Note()])
-    assert note.seen[0] == (True, True)
+    learn = fit(simple_cnn(norm=nn.BatchNorm2d), dls, 1, 0.01, stats=False, progress=False, cbs=[save := Save(tmp_path), note := Note()])
+    assert note.seen[0] == (True, True) and note.products == 5
+    assert not any(isinstance(vars(m).get('forward'), OnePlace) for m in save.copy.modules())
     code = f"""
 import sys, torch
 for name in ('convlab', 'fastai', 'fastcore'): sys.modules[name] = None
