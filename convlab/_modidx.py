@@ -93,6 +93,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'convlab.classic._each': ('classic_features.html#_each', 'convlab/classic.py'),
                                  'convlab.classic._lbp': ('classic_features.html#_lbp', 'convlab/classic.py'),
                                  'convlab.classic.cells': ('classic_features.html#cells', 'convlab/classic.py'),
+                                 'convlab.classic.classifiers': ('classic_features.html#classifiers', 'convlab/classic.py'),
                                  'convlab.classic.energy': ('classic_features.html#energy', 'convlab/classic.py'),
                                  'convlab.classic.fit_linear': ('classic_features.html#fit_linear', 'convlab/classic.py'),
                                  'convlab.classic.gabor_bank': ('classic_features.html#gabor_bank', 'convlab/classic.py'),

@@ -273,7 +273,8 @@ class ArrayDL(TfmdDL):
         if arrays is None: yield from super().create_batches(samps)
         else:
             x,y = arrays
-            for idxs in self.chunkify(samps): yield TensorImageBW(x[idxs].unsqueeze(1)),TensorCategory(y[idxs])
+            for idxs in torch.tensor([*samps]).split(self.bs):
+                if len(idxs) == self.bs or not self.drop_last: yield TensorImageBW(x[idxs].unsqueeze(1)),TensorCategory(y[idxs])
 
 # %% ../nbs/engine/data.ipynb #64461df8
 def _stats(x):

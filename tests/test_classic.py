@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from convlab.classic import cells, classic_features, energy, fit_linear, gabor_bank, haar, halves, judge, respond, sobel
+from convlab.classic import cells, classic_features, classifiers, energy, fit_linear, gabor_bank, haar, halves, judge, respond, sobel
 from convlab.models import simple_cnn
 from convlab.orders import ordered_cnn
 
@@ -81,13 +81,23 @@ def test_fit_linear_arrives():
     assert max(p.grad.abs().max() for p in net.parameters()) < 1e-3
 
 
+def test_classifiers_take_features_as_they_come():
+    "Shifted and scaled features change nothing: the same answers, under the same penalties."
+    gen = torch.Generator().manual_seed(0)
+    f, y = torch.randn(80, 5, generator=gen), torch.randint(0, 10, (80,), generator=gen)
+    nets, moved = classifiers(f, y, (1e-1, 1e-3)), classifiers(20*f+7, y, (1e-1, 1e-3))
+    for p in nets: torch.testing.assert_close(moved[p](20*f+7), nets[p](f), rtol=1e-3, atol=.02)
+    assert nets[1e-1].weight.norm() < nets[1e-3].weight.norm()
+
+
 def test_judge_chooses_by_validation_digits():
     "Two thirds are zeros. Under a huge penalty all are called zero, which is right for validation digits that are all zeros."
     gen = torch.Generator().manual_seed(0)
     f, y = torch.randn(60, 30, generator=gen), torch.arange(60) % 3 // 2
-    fits = judge((f, y), (f, y), (f, y), (1e3, 1e-6))
+    nets = classifiers(f, y, (1e3, 1e-6))
+    fits = judge(nets, (f, y), (f, y))
     assert fits['chosen'] == 1e-6 and fits['valid'] == fits['test'] > .9
-    found = judge((f, y), (f, torch.zeros_like(y)), (f, y), (1e3, 1e-6))
+    found = judge(nets, (f, torch.zeros_like(y)), (f, y))
     assert (found['chosen'], found['valid']) == (1e3, 1.) and found['test'] == pytest.approx(2/3)
 
 

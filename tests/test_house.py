@@ -191,14 +191,14 @@ def small(copy):
     return copy
 
 
-def write(house, source):
-    "Make `source` the second cell of the notebook."
+def write(house, source, name='index'):
+    "Make `source` the second cell of a notebook."
     def cell(i, kind, text):
         extra = {} if kind == 'markdown' else {'execution_count': None, 'outputs': []}
         return {'cell_type': kind, 'id': f'cell{i}', 'metadata': {}, 'source': [text], **extra}
     nb = {'cells': [cell(0, 'markdown', '# Title'), cell(1, 'code', source)], 'nbformat': 4, 'nbformat_minor': 5,
           'metadata': {'kernelspec': {'display_name': 'python3', 'language': 'python', 'name': 'python3'}}}
-    (house/'nbs'/'index.ipynb').write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    (house/'nbs'/f'{name}.ipynb').write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
 def make(house, *args):
@@ -209,15 +209,23 @@ def make(house, *args):
 
 
 @needs_make
-@pytest.mark.parametrize('source,message', [('1+1', 'Success.'), ('assert 1+1 == 3', 'AssertionError'), ('1+', 'SyntaxError'),
-                                            ('1/0', 'ZeroDivisionError')])
-def test_make_test_notices_a_broken_notebook(small, source, message):
-    write(small, source)
+def test_make_test_succeeds_and_data_may_be_named_relative_to_the_house(small, monkeypatch):
+    (small.parent/'digits').mkdir()
+    monkeypatch.setenv('CONVLAB_DATA', '../digits')
+    write(small, "from pathlib import Path; import os; assert Path(os.environ['CONVLAB_DATA']).is_dir()")
     make(small, 'badges')
     status, out = make(small, 'test')
-    assert (status == 0) == (source == '1+1'), out
-    assert message in out
-    if status == 0: assert '1 passed' in out
+    assert status == 0 and 'Success.' in out and '1 passed' in out, out
+
+
+@needs_make
+def test_make_test_notices_broken_notebooks(small):
+    broken = {'assert 1+1 == 3': 'AssertionError', '1+': 'SyntaxError', '1/0': 'ZeroDivisionError'}
+    for i, source in enumerate(broken): write(small, source, f'broken_{i}')
+    make(small, 'badges')
+    status, out = make(small, 'test')
+    assert status and '1 passed' not in out
+    assert all(message in out for message in broken.values()) and [f'broken_{i}.ipynb' in out.split('Failed On')[1] for i in range(3)] == [True]*3
 
 
 @needs_make
@@ -225,16 +233,6 @@ def test_make_test_notices_a_failing_test(small):
     (small/'tests'/'test_ok.py').write_text('def test_ok(): assert False\n')
     status, out = make(small, 'test')
     assert status and '1 failed' in out
-
-
-@needs_make
-def test_data_may_be_named_relative_to_the_house(small, monkeypatch):
-    (small.parent/'digits').mkdir()
-    monkeypatch.setenv('CONVLAB_DATA', '../digits')
-    write(small, "from pathlib import Path; import os; assert Path(os.environ['CONVLAB_DATA']).is_dir()")
-    make(small, 'badges')
-    status, out = make(small, 'test')
-    assert status == 0, out
 
 
 # Set-up
