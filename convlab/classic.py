@@ -138,6 +138,7 @@ def classifiers(
             net.bias -= net.weight@middle
     return found
 
+# %% ../nbs/11_classic_features.ipynb #807c9441
 @torch.no_grad()
 def judge(
     nets:dict, # classifiers by their penalty, which `classifiers` returned

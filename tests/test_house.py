@@ -279,7 +279,7 @@ def test_set_up_is_done_once(pretended, capsys):
     main, given, _, venv = pretended
     for _ in range(3): main()
     assert [c[-1] for c in given] == ['uv', course] and capsys.readouterr().out.count('\n') == 1
-    assert given[1][2] == 'uv' and ['--find-links', 'here'] == given[1][7:9]
+    assert given[1][2] == 'uv' and '--compile-bytecode' in given[1] and ['--find-links', 'here'] == given[1][8:10]
     (venv/'installed').write_text('of other settings')
     main()
     assert len(given) == 4
@@ -290,7 +290,7 @@ def test_pip_installs_where_uv_cannot(pretended, fails):
     main, given, failing, _ = pretended
     failing.add(fails)
     main()
-    assert given[-1][2] == 'pip' and given[-1][-1] == course and '--no-compile' in given[-1]
+    assert given[-1][2] == 'pip' and given[-1][-1] == course
     assert len(given) == (2 if fails == 'uv' else 3)
 
 

@@ -50,11 +50,11 @@ def install(python):  # is it done?
     constraints = ['-c', os.path.join(root, 'constraints.txt')]
     course = constraints + ['-e', root + '[course,fast,dev]']
     pip = [python, '-m', 'pip', '--disable-pip-version-check']
+    # Compiled now: where Python may not write bytecode (PYTHONDONTWRITEBYTECODE), every process would compile all anew, for half a minute
     if not subprocess.call(pip + ['install', '-q'] + constraints + ['uv']):
-        if not subprocess.call([python, '-m', 'uv', 'pip', 'install', '--python', python] + sources(pip) + course): return True
+        if not subprocess.call([python, '-m', 'uv', 'pip', 'install', '--compile-bytecode', '--python', python] + sources(pip) + course): return True
     print('uv could not install the packages; pip tries.', flush=True)
-    # Python compiles what is imported when it is; to compile everything now takes a minute
-    return not subprocess.call(pip + ['install', '--no-compile'] + course)
+    return not subprocess.call(pip + ['install'] + course)
 
 
 def main(venv):
