@@ -349,9 +349,11 @@ def test_a_real_interrupt(path):
     code = f"""
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test that runs in the background ignores it, and so would this process
-from convlab.all import *
+from fastai.callback.core import Callback
+from convlab.data import get_dls
+from convlab.models import simple_cnn
+from convlab.training import fit
 dls = get_dls(64, {str(path)!r})
-print('ready', flush=True)
 learn = fit(simple_cnn, dls, 1000, 0.01, seed=0, cbs=Callback(after_epoch=lambda self: print('epoch done', flush=True)))
 print('kept', len(learn.recorder.values), len(learn.activation_stats.layer_stats(0)[0]) > 0)
 """
