@@ -1,6 +1,6 @@
 """What an epoch of `fit` costs beside a bare PyTorch loop over the same tensors, and beside `fit` without one of its measures.
 
-    python bench/loop.py [--bs 64 512] [--without optimizer channels bar] [--stats] [--rounds 6] [--share 1.0] [--cpu]
+    python bench/loop.py [--bs 64 512] [--without optimizer channels products channels+products bar] [--stats] [--rounds 6] [--share 1.0] [--cpu]
 
 `--without channels` leaves the kernels in their usual order, `--without products` leaves every convolution to PyTorch; `--without optimizer` takes
 fastai's Adam and, since the other two are done only where the optimizer is known, leaves a Learner as fastai makes it. `--without bar` shows no progress.
@@ -64,7 +64,7 @@ def compare(path, bs, norm, args, clock):
     dls.train.n, dls.valid.n = n, n_valid
     ways = {'fit': lambda: epoch(simple_cnn(norm=norm), dls, stats=args.stats),
             'bare loop': lambda: bare(simple_cnn(norm=norm), x, y, x_valid, y_valid, bs)}
-    for o in args.without: ways[f'without {o}'] = lambda o=o: epoch(simple_cnn(norm=norm), dls, [o], args.stats)
+    for o in args.without: ways[f'without {o}'] = lambda o=o: epoch(simple_cnn(norm=norm), dls, o.split('+'), args.stats)
     names, times = list(ways), {k: [] for k in ways}
     for i in range(args.rounds+1):  # the first round warms up
         for k in names[i % len(names):] + names[:i % len(names)]:
@@ -80,7 +80,7 @@ def faster_half(times: list) -> float:  # seconds
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('--bs', type=int, nargs='+', default=[64, 512])
-    ap.add_argument('--without', nargs='*', default=[], choices=['optimizer', 'channels', 'products', 'bar'])
+    ap.add_argument('--without', nargs='*', default=[], choices=['optimizer', 'channels', 'products', 'channels+products', 'bar'])
     ap.add_argument('--stats', action='store_true', help="record the activations, as fit does unless told not to")
     ap.add_argument('--rounds', type=int, default=6)
     ap.add_argument('--share', type=float, default=1.)

@@ -275,11 +275,13 @@ def pretended(tmp_path, monkeypatch):
 course = f'{root}[course,fast,dev]'
 
 
-def test_set_up_is_done_once(pretended, capsys):
+@pytest.mark.parametrize('kept', [True, False])
+def test_set_up_is_done_once(pretended, kept, monkeypatch, capsys):
     main, given, _, venv = pretended
+    monkeypatch.setenv('PYTHONDONTWRITEBYTECODE', '' if kept else '1')
     for _ in range(3): main()
     assert [c[-1] for c in given] == ['uv', course] and capsys.readouterr().out.count('\n') == 1
-    assert given[1][2] == 'uv' and '--compile-bytecode' in given[1] and ['--find-links', 'here'] == given[1][8:10]
+    assert given[1][2] == 'uv' and ('--compile-bytecode' in given[1]) != kept and ['--find-links', 'here'] == given[1][-6:-4]
     (venv/'installed').write_text('of other settings')
     main()
     assert len(given) == 4
