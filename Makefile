@@ -29,7 +29,7 @@ lab: env
 		--ServerApp.root_dir=nbs --LabApp.default_url=/lab/tree/index.ipynb
 
 test: check notebooks-test
-	$(ONE_THREAD) $(BIN)/python -m pytest -n auto tests
+	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --dist worksteal tests
 
 check: env
 	$(BIN)/python tools/check.py
