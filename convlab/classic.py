@@ -129,10 +129,10 @@ def classifiers(
 ) -> dict: # penalty: classifier, which takes features as they come
     "A linear classifier for each penalty."
     middle,found = f.mean(0),{}
-    f = f-middle
-    size = f.square().sum(1).mean().sqrt() # one scale for all features of a kind
+    size = (f-middle).square().sum(1).mean().sqrt() # one scale for all features of a kind
+    f = (f-middle)/size
     for p in penalties:
-        found[p] = net = fit_linear(f/size, y, p)
+        found[p] = net = fit_linear(f, y, p)
         with torch.no_grad():
             net.weight /= size
             net.bias -= net.weight@middle

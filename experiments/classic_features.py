@@ -6,7 +6,7 @@ penalty is chosen on others, and it answers test digits, once. Five seeds. With 
 own 2,000 to choose by and 2,000 to be tested on. The null models: random kernels in place of the kernels, of the same number and size, in the bank
 also under the same bumps. The CNN has batch norm and 200 steps of 64 digits, or 600, or 2,000; its rate is chosen as the penalty is, out of three.
 The kernels of its first layer, after 200 steps with the same digits, are also used as features. `cost`: seconds of one (busy) core to make the
-features of 1,000 digits; the CNN's: to answer. It takes one core an hour: `python experiments/classic_features.py` writes
+features of 1,000 digits, and the little that the classifiers take to answer; the CNN's: to answer. It takes one core an hour: `python experiments/classic_features.py` writes
 `convlab/static/classic_features.csv`."""
 import time
 from functools import cache, lru_cache
