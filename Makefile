@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 # Notebooks and tests run side by side, one per core: a second thread each would only make them wait for one another
 ONE_THREAD := OMP_NUM_THREADS=1
+# Where Python may not keep what it compiles, each process compiles PyTorch and fastai anew, for half a minute
+unexport PYTHONDONTWRITEBYTECODE
 ROOT_USER  := $(filter 0,$(shell id -u 2>/dev/null))
 
 # The notebooks run in nbs/, where a path relative to this folder would lead elsewhere

@@ -628,6 +628,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'convlab.tracing._plain': ('engine/tracing.html#_plain', 'convlab/tracing.py'),
                                  'convlab.tracing._read': ('engine/tracing.html#_read', 'convlab/tracing.py'),
                                  'convlab.tracing._run': ('engine/tracing.html#_run', 'convlab/tracing.py'),
+                                 'convlab.tracing._run_on_meta': ('engine/tracing.html#_run_on_meta', 'convlab/tracing.py'),
                                  'convlab.tracing._seen': ('engine/tracing.html#_seen', 'convlab/tracing.py'),
                                  'convlab.tracing._shown': ('engine/tracing.html#_shown', 'convlab/tracing.py'),
                                  'convlab.tracing._tell_apart': ('engine/tracing.html#_tell_apart', 'convlab/tracing.py'),

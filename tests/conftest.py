@@ -5,6 +5,7 @@ import pytest
 
 root = Path(__file__).parent.parent
 os.environ.setdefault('MPLBACKEND', 'agg')
+needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes cannot fork here')
 
 
 @pytest.fixture(scope='session')

@@ -38,11 +38,11 @@ print('accuracy', learn.validate()[1] > 0.85)
 def colab(tmp_path_factory):
     "A new environment that has every package of this one but the course, and Colab's marker."
     tmp = tmp_path_factory.mktemp('colab')
-    subprocess.run([sys.executable, '-m', 'venv', tmp/'venv'], check=True)
+    subprocess.run([sys.executable, '-m', 'venv', '--without-pip', tmp/'venv'], check=True)
     bin_dir = tmp/'venv'/('Scripts' if os.name == 'nt' else 'bin')
     python = bin_dir/'python'
     # Colab's pip is new; the one that comes with Python takes twice as long
-    subprocess.run([python, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', '-U', 'pip'], check=True)
+    subprocess.run([sys.executable, '-m', 'pip', '-q', '--disable-pip-version-check', '--python', python, 'install', 'pip'], check=True)
     site = subprocess.run([python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'], capture_output=True, text=True).stdout.strip()
     marker = tmp/'colab-packages'/'google'/'colab'
     marker.mkdir(parents=True)
@@ -66,13 +66,13 @@ def github(tmp_path_factory):
 
 def test_set_up_cell_installs_and_trains(colab, github):
     tmp, bin_dir, python = colab
-    env = {**os.environ, 'PATH': f'{bin_dir}{os.pathsep}{os.environ["PATH"]}', 'GIT_CONFIG_COUNT': '1',
-           'GIT_CONFIG_KEY_0': f'url.{github.as_uri()}.insteadOf', 'GIT_CONFIG_VALUE_0': here['repo_url']}
-    env.pop('PYTHONPATH', None)
-    missing = subprocess.run([python, '-c', 'import convlab'], cwd=tmp, env=env, capture_output=True, text=True)
+    environ = {**os.environ, 'PATH': f'{bin_dir}{os.pathsep}{os.environ["PATH"]}', 'GIT_CONFIG_COUNT': '1',
+               'GIT_CONFIG_KEY_0': f'url.{github.as_uri()}.insteadOf', 'GIT_CONFIG_VALUE_0': here['repo_url']}
+    environ.pop('PYTHONPATH', None)
+    missing = subprocess.run([python, '-c', 'import convlab'], cwd=tmp, env=environ, capture_output=True, text=True)
     assert "No module named 'convlab'" in missing.stderr
     code = script.replace('SETUP', repr(facts.setup_cell(here))).replace('TRAIN', repr(train))
-    done = subprocess.run([python, '-c', code], cwd=tmp, env=env, capture_output=True, text=True)
+    done = subprocess.run([python, '-c', code], cwd=tmp, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert 'accuracy True' in done.stdout
     assert f'convlab is in {tmp}' in done.stdout

@@ -14,13 +14,11 @@ from urllib.error import HTTPError, URLError
 import numpy as np
 import pytest
 import torch
+from conftest import needs_fork
 
 from convlab import data
 from convlab.all import (CrossEntropyLossFlat, Image, Interpretation, Learner, PILImageBW, accuracy,
                          fastai_cfg, first, get_dls, load_learner, load_mnist, mnist_path, set_seed, simple_cnn)
-
-
-needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes cannot fork here')
 
 
 @pytest.fixture(scope='module')

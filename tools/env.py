@@ -50,10 +50,8 @@ def install(python):  # is it done?
     constraints = ['-c', os.path.join(root, 'constraints.txt')]
     course = constraints + ['-e', root + '[course,fast,dev]']
     pip = [python, '-m', 'pip', '--disable-pip-version-check']
-    # Python keeps what it compiles when a module is first imported; where it may not, every process would compile for half a minute
-    compiled = ['--compile-bytecode'] if os.environ.get('PYTHONDONTWRITEBYTECODE') else []
     if not subprocess.call(pip + ['install', '-q'] + constraints + ['uv']):
-        if not subprocess.call([python, '-m', 'uv', 'pip', 'install', '--python', python] + compiled + sources(pip) + course): return True
+        if not subprocess.call([python, '-m', 'uv', 'pip', 'install', '--python', python] + sources(pip) + course): return True
     print('uv could not install the packages; pip tries.', flush=True)
     return not subprocess.call(pip + ['install'] + course)
 
