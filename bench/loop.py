@@ -1,9 +1,10 @@
 """What an epoch of `fit` costs beside a bare PyTorch loop over the same tensors, and beside `fit` without one of its measures.
 
-    python bench/loop.py [--bs 64 512] [--without optimizer channels products channels+products bar] [--stats] [--rounds 6] [--share 1.0] [--cpu]
+    python bench/loop.py [--bs 64 512] [--without optimizer channels products channels+products asking bar] [--stats] [--rounds 6] [--share 1.0] [--cpu]
 
-`--without channels` leaves the kernels in their usual order, `--without products` leaves every convolution to PyTorch; `--without optimizer` takes
-fastai's Adam and, since the other two are done only where the optimizer is known, leaves a Learner as fastai makes it. `--without bar` shows no progress.
+`--without channels` leaves the kernels in their usual order, `--without products` leaves every convolution to PyTorch, `--without asking` tells each
+callback of each event; `--without optimizer` takes fastai's Adam and, since the other three are done only where the optimizer is known, leaves a Learner
+as fastai makes it. `--without bar` shows no progress.
 Every round begins with another variant, so that none always comes after the same one. Whatever else a machine does can only make
 it slower, so the mean of each variant's faster half counts; the median of the paired ratios stands beside it.
 On a machine that does other work too, `--share 0.2` takes a fifth of an epoch and `--cpu` compares processor time."""
@@ -20,7 +21,7 @@ from torch import nn
 from convlab import compat  # noqa: F401  before fastai
 from fastai.vision.all import Adam, CrossEntropyLossFlat, Learner, accuracy, set_seed
 from convlab.data import get_dls, load_mnist, mnist_path
-from convlab.fast import FusedAdam, channels_last, products, quicker
+from convlab.fast import FusedAdam, asking, channels_last, products, quicker
 from convlab.models import simple_cnn
 from convlab.stats import ActivationStats
 
@@ -42,7 +43,7 @@ def epoch(model, dls, without=(), stats=False, lr=0.01):
     "What `fit` does, without some of its measures."
     learn = Learner(dls, model, CrossEntropyLossFlat(), Adam if 'optimizer' in without else FusedAdam, metrics=accuracy,
                     cbs=ActivationStats(with_hist=True) if stats else None)
-    ways = [way for name, way in dict(channels=channels_last, products=products).items() if name not in without]
+    ways = [way for name, way in dict(channels=channels_last, products=products, asking=asking).items() if name not in without]
     with quicker(learn, ways), learn.no_bar() if 'bar' in without else contextlib.redirect_stdout(io.StringIO()), learn.no_logging(): learn.fit(1, lr)
 
 
@@ -80,7 +81,7 @@ def faster_half(times: list) -> float:  # seconds
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('--bs', type=int, nargs='+', default=[64, 512])
-    ap.add_argument('--without', nargs='*', default=[], choices=['optimizer', 'channels', 'products', 'channels+products', 'bar'])
+    ap.add_argument('--without', nargs='*', default=[], choices=['optimizer', 'channels', 'products', 'channels+products', 'asking', 'bar'])
     ap.add_argument('--stats', action='store_true', help="record the activations, as fit does unless told not to")
     ap.add_argument('--rounds', type=int, default=6)
     ap.add_argument('--share', type=float, default=1.)

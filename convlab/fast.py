@@ -12,6 +12,7 @@ from . import compat # before fastai: it lets a CPU build of PyTorch import torc
 import torch
 from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
+from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import default_device
 from fastcore.foundation import L
@@ -86,6 +87,27 @@ def products(learn):
     finally:
         for m in convs: del m.forward
 
+# %% ../nbs/engine/fast.ipynb #3c5b7d17
+class Asking(Learner):
+    "A `Learner` that tells a callback only of events at which it acts."
+    def __call__(self, event_name):
+        if self._asked != list(self.cbs): self._asked,self._acting = list(self.cbs),{}
+        for name in event_name if isinstance(event_name, (list,tuple)) else [event_name]:
+            if name not in self._acting: # after a fit each callback is told, since it then forgets that it was switched off
+                self._acting[name] = [cb for cb in self.cbs.sorted('order') if hasattr(cb, name) or name == 'after_fit']
+            for cb in self._acting[name]: cb(name)
+
+@contextmanager
+def asking(learn):
+    "While this lasts, `learn` tells a callback only of events at which it acts."
+    if type(learn) is not Learner: yield
+    else:
+        learn.__class__,learn._asked = Asking,None
+        try: yield
+        finally:
+            learn.__class__ = Learner
+            for name in ('_asked','_acting'): vars(learn).pop(name, None)
+
 # %% ../nbs/engine/fast.ipynb #7f446440
 _indifferent = (nn.Sequential, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.LeakyReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
                 nn.Identity, nn.Flatten, nn.Linear) # layers that do not mind how an image lies in memory
@@ -111,9 +133,9 @@ def _known(o):
 @contextmanager
 def quicker(
     learn, # a `Learner`, before it is fitted
-    ways=(channels_last, products), # to take
+    ways=(channels_last, products, asking), # to take
 ):
-    "While this lasts, the layers of `learn` are computed in quicker ways; if anything unknown touches them, nothing happens."
+    "While this lasts, `learn` is trained in quicker ways; if anything unknown touches its layers, nothing happens."
     cpu = getattr(learn.dls, 'device', default_device()).type == 'cpu'
     known = learn.opt_func is FusedAdam and all(map(_known, [learn.loss_func, *learn.cbs]))
     with ContextManagers([way(learn) for way in ways] if cpu and known and _takes_any_order(learn.model) else []): yield

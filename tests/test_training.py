@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 
 from convlab import fast
 from convlab.all import *
-from convlab.fast import FusedAdam, OnePlace, channels_last, products, quicker
+from convlab.fast import FusedAdam, OnePlace, asking, channels_last, products, quicker
 from fastai.callback.mixup import MixUp
 
 matplotlib.use('Agg')
@@ -478,6 +478,39 @@ def test_channels_lie_last_only_while_training(path, stop):
     assert [p.data_ptr() for p in ps] == memory and all(torch.equal(p, b) for p, b in zip(ps, before))  # who looked on sees the new weights
     state = note.learn.opt.opt.state.values() if note.learn else []
     assert not any(lie_last(v) for o in state for v in o.values())
+
+
+class Told(Callback):
+    "Notes at which events it acts, and whether it is told of others; the first one lets another one in, and switches itself off for the second epoch."
+    def __init__(self, said, who, order): self.said, self.who, self.order, self.told = said, who, order, 0
+
+    def __call__(self, event):
+        self.told += 1
+        return super().__call__(event)
+
+    def before_fit(self): self.said.append((self.who, 'before_fit'))
+    def after_batch(self): self.said.append((self.who, 'after_batch', self.epoch, self.training))
+
+    def after_epoch(self):
+        self.said.append((self.who, 'after_epoch'))
+        if self.who == 'first' and self.epoch == 0:
+            self.learn.add_cb(Told(self.said, 'later', 5))
+            self.run = False
+
+
+def test_a_callback_is_told_of_what_it_acts_at(dls):
+    said, told = [], []
+    for way in (nullcontext, asking):
+        set_seed(0)
+        said.append([])
+        cbs = [Told(said[-1], 'first', 20), Told(said[-1], 'second', 10)]
+        learn = Learner(dls, nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), F.cross_entropy, cbs=cbs)
+        cbs[1].run_valid = False
+        with way(learn), quiet(learn): learn.fit(2, 0.01)
+        assert cbs[0].run and type(learn) is Learner and not {'_asked', '_acting'} & set(vars(learn))
+        told.append(cbs[1].told)
+    assert said[0] == said[1] and ('later', 'after_batch', 1, True) in said[0] and ('first', 'after_batch', 1, True) not in said[0]
+    assert told[1] < told[0]/4
 
 
 class Views(nn.Module):
