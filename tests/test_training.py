@@ -482,10 +482,10 @@ def test_channels_lie_last_only_while_training(path, stop):
 
 class Told(Callback):
     "Notes at which events it acts, and whether it is told of others; the first one lets another one in, and switches itself off for the second epoch."
-    def __init__(self, said, who, order): self.said, self.who, self.order, self.told = said, who, order, 0
+    def __init__(self, said, who, order): self.said, self.who, self.order, self.calls = said, who, order, 0
 
     def __call__(self, event):
-        self.told += 1
+        self.calls += 1
         return super().__call__(event)
 
     def before_fit(self): self.said.append((self.who, 'before_fit'))
@@ -508,7 +508,7 @@ def test_a_callback_is_told_of_what_it_acts_at(dls):
         cbs[1].run_valid = False
         with way(learn), quiet(learn): learn.fit(2, 0.01)
         assert cbs[0].run and type(learn) is Learner and not {'_asked', '_acting'} & set(vars(learn))
-        told.append(cbs[1].told)
+        told.append(cbs[1].calls)
     assert said[0] == said[1] and ('later', 'after_batch', 1, True) in said[0] and ('first', 'after_batch', 1, True) not in said[0]
     assert told[1] < told[0]/4
 
