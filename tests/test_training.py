@@ -33,7 +33,7 @@ def dls(path, tmp_path_factory):
         for folder in (path/part).iterdir():
             (few/part/folder.name).mkdir(parents=True)
             for file in sorted(folder.iterdir())[:n]: shutil.copy(file, few/part/folder.name)
-    return get_dls(64, few)
+    return get_dls(64, few).cpu()  # for which the quicker ways are; with `path`, a test runs on a GPU where there is one
 
 
 def quiet(learn): return ContextManagers([learn.no_bar(), learn.no_logging()])
@@ -472,7 +472,7 @@ def test_channels_lie_last_only_while_training(path, stop):
     ps = list(model.parameters())
     before, memory, grad = [p.detach() for p in ps], [p.data_ptr() for p in ps], lambda: [p.grad for p in ps if p.grad is not None]
     with pytest.raises(type(stop)) if stop else nullcontext():
-        fit(model, get_dls(64, path), 1, 0.01, seed=0, progress=False, cbs=note)
+        fit(model, get_dls(64, path).cpu(), 1, 0.01, seed=0, progress=False, cbs=note)
     assert set(note.seen) == {(True, True)} and not any(map(lie_last, [*ps, *grad(), *before]))
     assert note.products == 5 and not any('forward' in vars(m) for m in model.modules())
     assert [p.data_ptr() for p in ps] == memory and all(torch.equal(p, b) for p, b in zip(ps, before))  # who looked on sees the new weights
