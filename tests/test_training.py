@@ -364,6 +364,7 @@ def train_until_interrupted(dls, report):
 
 
 @needs_fork
+@pytest.mark.skipif(torch.cuda.is_available(), reason='a forked process cannot use CUDA')
 def test_a_real_interrupt(dls):
     "Ctrl-C in a process of its own."
     fork = multiprocessing.get_context('fork')
