@@ -20,7 +20,7 @@ from convlab.checks import kind, sizes
 from convlab.reach import Chosen, Mix, Move, Node, Pairs, Point, _amin, _map_dims, _size, _small
 from convlab.counting import _count
 from convlab.rules import NeedsNumbers, _Call, _find_rule, _reshaped, _rule, _type
-from convlab.twin import Guard, _apart, _memory, _tensors, _twin, _written
+from convlab.twin import Guard, _apart, _memory, _run_on_meta, _tensors, _to_meta, _twin, _written
 
 # %% ../nbs/engine/tracing.ipynb #f8c77c9c
 def _layout(t): # how a tensor reads its memory
@@ -169,18 +169,6 @@ class Row:
     node:Node = dataclasses.field(default=None, repr=False)
 
 def _plain(jump): return None if jump is None else int(jump) if jump == int(jump) else float(jump)
-
-# %% ../nbs/engine/tracing.ipynb #00b85817
-def _to_meta(a):
-    if not isinstance(a, Tensor) or a.is_meta: return a
-    try: return torch.empty_strided(a.shape, a.stride(), dtype=a.dtype, device='meta')
-    except RuntimeError: return a.to('meta')
-
-def _run_on_meta(run, func, args, kwargs):
-    args,kwargs = tree_map(_to_meta, (args, kwargs))
-    if func is not torch.ops.aten._native_batch_norm_legit_no_training.default: return run(func, args, kwargs)
-    out = torch.empty_like(args[0]) # PyTorch finds this shape by working out the formula: a fifth of the time of a table
-    return out,out.new_empty(0),out.new_empty(0)
 
 # %% ../nbs/engine/tracing.ipynb #6cd5ec58
 @functools.cache

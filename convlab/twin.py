@@ -20,7 +20,7 @@ from torch import nn, Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.hooks import RemovableHandle
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 # %% ../nbs/engine/twin.ipynb #bf786e76
 def _tensor_twin(t):
@@ -198,3 +198,15 @@ def _apart():
         if threading.current_thread() is threading.main_thread():
             random.setstate(states[0])
             np.random.set_state(states[1])
+
+# %% ../nbs/engine/twin.ipynb #00b85817
+def _to_meta(a):
+    if not isinstance(a, Tensor) or a.is_meta: return a
+    try: return torch.empty_strided(a.shape, a.stride(), dtype=a.dtype, device='meta')
+    except RuntimeError: return a.to('meta')
+
+def _run_on_meta(run, func, args, kwargs):
+    args,kwargs = tree_map(_to_meta, (args, kwargs))
+    if func is not torch.ops.aten._native_batch_norm_legit_no_training.default: return run(func, args, kwargs)
+    out = torch.empty_like(args[0]) # PyTorch finds this shape by working out the formula: a fifth of the time of a table
+    return out,out.new_empty(0),out.new_empty(0)

@@ -265,12 +265,12 @@ def pretended(tmp_path, monkeypatch):
         python = venv/('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
         python.parent.mkdir(parents=True)
         python.touch()
-    def call(command):
+    def call(command, env=None):
         given.append(command)
         return 'uv' in command and command[-1] in failing
     monkeypatch.setattr(setup.subprocess, 'check_call', make)
     monkeypatch.setattr(setup.subprocess, 'call', call)
-    monkeypatch.setattr(setup, 'sources', lambda pip: ['--find-links', 'here'])
+    monkeypatch.setattr(setup, 'told', lambda pip: (['--find-links', 'here'], {}))
     return lambda: setup.main(str(venv)), given, failing, venv
 
 
@@ -298,6 +298,7 @@ def test_pip_installs_where_uv_cannot(pretended, fails):
 
 def test_uv_looks_where_pip_is_told_to(monkeypatch):
     import env as setup
-    config = """:env:.find-links='/a /b'\nglobal.find-links='/c'\nglobal.index-url='https://one/simple'\nglobal.timeout='60'\n"""
+    config = """:env:.find-links='/a /b'\nglobal.find-links='/c'\nglobal.index-url='https://one/simple'\nglobal.timeout='60'\nglobal.cert='/etc/our own.pem'\n"""
     monkeypatch.setattr(setup.subprocess, 'check_output', lambda *args, **kwargs: config)
-    assert setup.sources(['pip']) == ['--index-url', 'https://one/simple', '--find-links', '/a', '--find-links', '/b']
+    options, trusted = setup.told(['pip'])
+    assert options == ['--index-url', 'https://one/simple', '--find-links', '/a', '--find-links', '/b'] and trusted == {'SSL_CERT_FILE': '/etc/our own.pem'}

@@ -36,13 +36,14 @@ def check():
     if not shutil.which('git'): stop('git is missing: install it (https://git-scm.com)')
 
 
-def sources(pip):
-    "The places where pip is told to look for packages, as options of uv, which does not read pip's settings."
+def told(pip):
+    "Where pip is told to look for packages and whom to trust, as options and as variables of uv, which does not read pip's settings."
     found = {}
     for line in subprocess.check_output(pip + ['config', 'list'], universal_newlines=True).splitlines():
         key, value = line.split('=', 1)
         found.setdefault(key.split('.')[-1], value.strip('\'"').split())  # what is set in the environment is named first, and counts
-    return [o for key in ('index-url', 'extra-index-url', 'find-links') for place in found.get(key, []) for o in ('--' + key, place)]
+    options = [o for key in ('index-url', 'extra-index-url', 'find-links') for place in found.get(key, []) for o in ('--' + key, place)]
+    return options, {'SSL_CERT_FILE': ' '.join(found['cert'])} if 'cert' in found else {}
 
 
 def install(python):  # is it done?
@@ -51,7 +52,8 @@ def install(python):  # is it done?
     course = constraints + ['-e', root + '[course,fast,dev]']
     pip = [python, '-m', 'pip', '--disable-pip-version-check']
     if not subprocess.call(pip + ['install', '-q'] + constraints + ['uv']):
-        if not subprocess.call([python, '-m', 'uv', 'pip', 'install', '--python', python] + sources(pip) + course): return True
+        options, trusted = told(pip)
+        if not subprocess.call([python, '-m', 'uv', 'pip', 'install', '--python', python] + options + course, env=dict(os.environ, **trusted)): return True
     print('uv could not install the packages; pip tries.', flush=True)
     return not subprocess.call(pip + ['install'] + course)
 
