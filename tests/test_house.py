@@ -13,7 +13,6 @@ from conftest import root
 sys.path.insert(0, str(root/'tools'))
 import check  # noqa: E402
 import facts  # noqa: E402
-from notebooks import complaints  # noqa: E402
 
 here = facts.facts(root)
 extras = ('course', 'fast', 'xlsx', 'dev')
@@ -147,7 +146,8 @@ def test_notebook_is_fit_to_read(path):
     code = [s for c, s in zip(nb['cells'], src) if c['cell_type'] == 'code']
     engine = path.parent.name == 'engine'  # where a class is written whole
     assert [s for s in code if len(s.splitlines()) > (60 if engine and re.search(r'^class ', s, re.M) else 25)] == []
-    import nbformat
+    import nbformat  # here, since it takes seconds
+    from notebooks import complaints
     assert complaints(nbformat.from_dict(nb)) == []
     drawn = [s for c, s in zip(nb['cells'], src) if any('image/png' in o.get('data', {}) for o in c.get('outputs', []))]
     assert [s for s in drawn if 'fig-alt' not in s] == []
