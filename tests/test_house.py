@@ -167,6 +167,8 @@ def test_a_changed_module_is_noticed(copy):
 
 def test_a_dirty_notebook_is_noticed(copy):
     path = copy/'nbs'/'01_kernels.ipynb'
+    (copy/'nbs'/'.ipynb_checkpoints').mkdir()
+    shutil.copy(path, copy/'nbs'/'.ipynb_checkpoints'/'01_kernels-checkpoint.ipynb')  # as JupyterLab does
     nb = json.loads(path.read_text(encoding='utf-8'))
     next(c for c in nb['cells'] if c['cell_type'] == 'code')['execution_count'] = 7
     path.write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
