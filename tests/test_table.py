@@ -216,7 +216,7 @@ def test_bad_depth(resnet, depth, error):
 
 # Views
 
-NETS = ['vit_b_16', 'densenet121', 'convnext_tiny', 'swin_t', 'inception_v3']
+NETS = ['vit_b_16', 'densenet121', 'efficientnet_v2_s', 'convnext_tiny', 'swin_t', 'inception_v3']
 
 
 @pytest.mark.parametrize('name', NETS)
