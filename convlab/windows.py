@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from .checks import shaped, sizes, whole
-from .plotting import accent, film, hatch, letter_color, outline, show_pixels
+from .plotting import accent, film, hatch, letter_color, outline, show_pixels, write_numbers
 
 # %% ../nbs/engine/windows.ipynb #b122c36c
 class Axis(NamedTuple):
@@ -188,24 +188,32 @@ def show_film(
 # %% ../nbs/engine/windows.ipynb #4e9b2d22
 def _film_frame(fig, k, im, padded, kernel, res, rows, cols, fmt):
     i,j = divmod(k, cols.out)
-    products = padded[rows.taps(i), cols.taps(j)] * kernel
     so_far = torch.where(torch.arange(res.numel()) <= k, res.flatten(), 0.).view_as(res)
-    top = [None, float(im.abs().max()*kernel.abs().max()), float(res.abs().max())] # of each grid, in all frames
-    axs = fig.subplots(1, 3, width_ratios=[t.shape[1] for t in (padded,kernel,res)])
-    titles = 'picture', f'products, sum {fmt.format(res[i,j].item()+0)}', 'map'
-    signed = [bool((t < 0).any()) for t in (im, kernel, res)] # a map does not change its colors in mid-film
-    for ax,t,lim,title,neg in zip(axs, (im,products,so_far), top, titles, signed):
-        show_pixels(t, fmt=fmt, lim=lim, signed=neg, ax=ax)
+    picture,products,known = fig.axes or _film_stage(fig, im, kernel, res, rows, cols, fmt)
+    write_numbers(products, padded[rows.taps(i), cols.taps(j)] * kernel + 0, fmt) # no -0
+    products.set_title(f'products, sum {fmt.format(res[i,j].item()+0)}', fontsize=9)
+    write_numbers(known, so_far + 0, fmt)
+    for n,text in enumerate(known.texts): text.set_visible(n <= k)
+    for ax,(top,left) in ((picture, (rows.starts[i]-rows.before, cols.starts[j]-cols.before)), (known, (i,j))):
+        for line in ax.patches[-2:]: line.set_xy((left-.5, top-.5)) # the two of `outline`
+
+# %% ../nbs/engine/windows.ipynb #5d0c71aa
+def _film_stage(fig, im, kernel, res, rows, cols, fmt):
+    "The axes: the picture, products and map as yet all 0, in the colors that they keep, and an outline to be moved."
+    all_products = torch.outer(im.flatten(), kernel.flatten())
+    axs = fig.subplots(1, 3, width_ratios=[cols.padded, kernel.shape[1], cols.out])
+    for ax,t,first,title in zip(axs, (im,all_products,res), (im,torch.zeros_like(kernel),torch.zeros_like(res)), ('picture','','map')):
+        show_pixels(first, fmt=fmt, lim=float(t.abs().max()), signed=bool((t < 0).any()), ax=ax)
         ax.set(xticks=[], yticks=[], aspect='equal')
         ax.set_title(title, fontsize=9)
-    for n,text in enumerate(axs[2].texts): text.set_visible(n <= k)
     (h,w),(top,left) = im.shape,(rows.before,cols.before)
-    if padded.shape != im.shape:
+    if (rows.padded,cols.padded) != (h,w):
         hatch(axs[0], ((-top,h+rows.after),(-left,w+cols.after)))
         axs[0].set(xlim=(-left-.6, w+cols.after-.4), ylim=(h+rows.after-.4, -top-.6))
-    outline(axs[0], [(s-b, s-b+a.span) for s,b,a in ((rows.starts[i],top,rows), (cols.starts[j],left,cols))])
-    outline(axs[2], ((i,i+1),(j,j+1)))
+    outline(axs[0], ((0,rows.span),(0,cols.span)))
+    outline(axs[2], ((0,1),(0,1)))
     fig.subplots_adjust(left=.02, right=.98, top=.88, bottom=.03, wspace=.12)
+    return axs
 
 # %% ../nbs/engine/windows.ipynb #0bc670ff
 def conv_equations(

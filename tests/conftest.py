@@ -1,16 +1,23 @@
+import gc
 import os
 from pathlib import Path
 
 import pytest
-import torch
 
 root = Path(__file__).parent.parent
 os.environ.setdefault('MPLBACKEND', 'agg')
 needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes cannot fork here')
+gc.disable()  # while the tests' modules are imported: hundreds of thousands of objects, and none of them garbage
+
+
+def pytest_collection_finish(session):
+    gc.freeze()  # nor later: they are not looked through again and again
+    gc.enable()
 
 
 def pytest_runtest_setup(item):
     "The same random numbers for a test, whichever tests ran before it."
+    import torch  # here: the process that hands out the tests needs none, and waits for it seconds
     torch.manual_seed(0)
 
 

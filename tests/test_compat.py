@@ -34,18 +34,16 @@ def run(tmp_path, torchvision, code):
     return done.stdout + done.stderr
 
 
-def test_plain_import_fails_without_it(tmp_path):
-    assert 'operator torchvision::nms does not exist' in run(tmp_path, describes, 'import torchvision')
-
-
 def test_missing_operators_are_declared(tmp_path):
     out = run(tmp_path, describes, """
+try: import torchvision
+except RuntimeError as e: print('without it:', e)
 from convlab import compat
 import torch, torchvision
 print('declared', compat._lib is not None)
 try: torch.ops.torchvision.nms(torch.rand(2,4), torch.rand(2), 0.5)
 except NotImplementedError as e: print(e)""")
-    assert 'declared True' in out and "Could not run 'torchvision::nms'" in out
+    assert 'without it: operator torchvision::nms does not exist' in out and 'declared True' in out and "Could not run 'torchvision::nms'" in out
 
 
 def test_working_operators_are_left_alone(tmp_path):
@@ -59,11 +57,3 @@ print(torch.ops.torchvision.nms(torch.rand(2,4), torch.zeros(2), 0.5))""")
 
 def test_other_failures_are_not_hidden(tmp_path):
     assert 'RuntimeError: something else' in run(tmp_path, "raise RuntimeError('something else')", 'from convlab import compat')
-
-
-def test_library_without_fastai():
-    "Importing these needs only PyTorch."
-    code = ("import sys; import convlab.kernels, convlab.convolutions, convlab.models, convlab.arithmetic, convlab.receptive, "
-            "convlab.norms, convlab.color, convlab.workbook; "
-            "print([m for m in ('fastai', 'torchvision', 'matplotlib', 'pandas', 'xlsxwriter', 'openpyxl') if m in sys.modules])")
-    assert subprocess.run([sys.executable, '-c', code], cwd=root, capture_output=True, text=True, check=True).stdout == '[]\n'

@@ -372,6 +372,20 @@ def test_frame_says_what_conv2d_says():
         assert [float(t.get_text()) for t in fig.axes[2].texts if t.get_visible()] == res.flatten()[:k+1].tolist()
 
 
+def test_colors_stay_as_they_are_in_a_film():
+    "The last window has no negative product; others have."
+    from matplotlib.figure import Figure
+    from convlab import windows
+    im, kernel = torch.arange(-6., 14).view(4, 5), torch.ones(2, 2)
+    rows, cols = windows.axes(im.shape, (2, 2))
+    res, fig = F.conv2d(im[None, None], kernel[None, None])[0, 0], Figure()
+    for k in (0, 11):
+        windows._film_frame(fig, k, im, im, kernel, res, rows, cols, '{:g}')
+        cells = fig.axes[1].collections[0]
+        assert cells.cmap.name == 'signed' and cells.get_clim() == (-13, 13)
+    assert cells.get_array().min() > 0
+
+
 @pytest.mark.parametrize('make', [lambda: conv_matrix(torch.zeros(1, 1, 3, 3), (512, 512)),
                                   lambda: conv2d(torch.zeros(1, 3, 224, 224), torch.zeros(8, 3, 3, 3), method='matrix')])
 def test_a_matrix_too_large_is_refused(make):

@@ -146,9 +146,7 @@ def test_notebook_is_fit_to_read(path):
     code = [s for c, s in zip(nb['cells'], src) if c['cell_type'] == 'code']
     engine = path.parent.name == 'engine'  # where a class is written whole
     assert [s for s in code if len(s.splitlines()) > (60 if engine and re.search(r'^class ', s, re.M) else 25)] == []
-    import nbformat  # here, since it takes seconds
-    from notebooks import complaints
-    assert complaints(nbformat.from_dict(nb)) == []
+    assert check.complaints(nb) == []
     drawn = [s for c, s in zip(nb['cells'], src) if any('image/png' in o.get('data', {}) for o in c.get('outputs', []))]
     assert [s for s in drawn if 'fig-alt' not in s] == []
     assert [s for s in code if 'fig-alt' in s and s not in drawn] == [], 'not saved with its picture: run `make notebooks`'

@@ -56,10 +56,19 @@ class TestCore:
         assert done.returncode == 0, done.stderr
         assert set(done.stdout.split()) <= {'PIL'}, done.stdout
 
-    def test_every_light_module_imports(self, core):
-        done = core('\n'.join(f'import convlab.{m}' for m in light) + f'\nimport sys; print(*[m for m in {heavy} if m in sys.modules])')
+    def test_every_light_module_imports_and_the_others_say_what_they_need(self, core):
+        done = core('\n'.join(f'import convlab.{m}' for m in light) + f'''
+import sys, torch
+from importlib import import_module
+print(*[m for m in {heavy} if m in sys.modules])
+for m in {sorted(course)}:
+    try: import_module('convlab.'+m)
+    except ImportError as e: print(m, e)
+try: convlab.workbook.conv_workbook(torch.zeros(9,9), torch.zeros(2,3,3), 'x.xlsx')
+except ImportError as e: print('xlsx', e)''')
         assert done.returncode == 0, done.stderr
-        assert done.stdout.split() == []
+        def says(what, needs, extra): return f'{what} this part of convlab needs {needs}: pip install "{here["source"].format(extra=extra)}"'
+        assert done.stdout.splitlines() == ['', *(says(m, 'torchvision', 'course') for m in sorted(course)), says('xlsx', 'xlsxwriter', 'xlsx')]
 
     def test_the_instruments_work(self, core):
         done = core('''
@@ -79,31 +88,15 @@ assert torch.allclose(conv2d(x, w, padding=1), torch.nn.functional.conv2d(x, w, 
 print('works')''')
         assert done.returncode == 0 and done.stdout.strip() == 'works', done.stderr
 
-    def test_what_is_missing_is_said_in_one_line(self, core):
-        done = core(f'''
-from importlib import import_module
-for m in {sorted(course)}:
-    try: import_module('convlab.'+m)
-    except ImportError as e: print(m, e)''')
-        says = f'this part of convlab needs torchvision: pip install "{here["source"].format(extra="course")}"'
-        assert done.stdout.splitlines() == [f'{m} {says}' for m in sorted(course)], done.stderr
-
-    def test_the_spreadsheet_says_what_it_needs(self, core):
-        done = core('''
-import torch
-from convlab.workbook import conv_workbook
-conv_workbook(torch.zeros(9,9), torch.zeros(2,3,3), 'x.xlsx')''')
-        assert f'needs xlsxwriter: pip install "{here["source"].format(extra="xlsx")}"' in done.stderr.strip().splitlines()[-1]
-
 
 def test_what_draws_and_tabulates_comes_late():
     "The instruments import quickly: pandas, matplotlib and what is heavier come only with what needs them."
     code = f"""
 import sys
 from importlib import import_module
-for m in 'arithmetic receptive color convolutions workbook'.split():
+for m in 'norms kernels models arithmetic receptive color convolutions workbook'.split():
     import_module(f'convlab.{{m}}')
-    print(*(f'{{m}} brings {{o}}' for o in {{'pandas','matplotlib','openpyxl',*{heavy}}} & sys.modules.keys()))"""
+    print(*(f'{{m}} brings {{o}}' for o in {{'pandas','matplotlib','openpyxl','fastcore',*{heavy}}} & sys.modules.keys()))"""
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split() == []
 
 

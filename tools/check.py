@@ -41,6 +41,19 @@ def disagreeing(root: Path) -> list[str]:
         return sorted(str(n) for n in names if text(root/n) != text(copy/n))
 
 
+def complaints(nb: dict) -> list[str]:
+    "What a reader would trip over in the saved outputs of a notebook: errors, warnings and paths of this machine."
+    found = []
+    for i, cell in enumerate(nb['cells']):
+        for out in cell.get('outputs', []):
+            text = str(out.get('text', '')) + str(out.get('data', {}).get('text/html', ''))
+            if out['output_type'] == 'error': found.append(f"cell {i}: an error was saved: {out['evalue']}")
+            if out.get('name') == 'stderr': found.append(f'cell {i}: a warning was saved: {text.strip()[:200]}')
+            if str(Path.home()) + os.sep in text or str(root) in text:
+                found.append(f'cell {i}: a path of this machine was saved')
+    return found
+
+
 def main():
     bad = disagreeing(root)
     for name in bad: print(f"{name} is not what the notebooks say: run {remedy[os.path.splitext(name)[1]]}")

@@ -11,20 +11,9 @@ from fastcore.nbio import read_nb, write_nb
 from nbclient import NotebookClient
 from nbdev.clean import clean_nb
 
+from check import complaints
+
 nbs = Path(__file__).resolve().parent.parent/'nbs'
-
-
-def complaints(nb) -> list[str]:  # what a reader would trip over in the saved outputs of `nb`
-    "Errors, warnings and paths of this machine."
-    found = []
-    for i, cell in enumerate(nb.cells):
-        for out in cell.get('outputs', []):
-            text = str(out.get('text', '')) + str(out.get('data', {}).get('text/html', ''))
-            if out.output_type == 'error': found.append(f'cell {i}: an error was saved: {out.evalue}')
-            if out.get('name') == 'stderr': found.append(f'cell {i}: a warning was saved: {text.strip()[:200]}')
-            if str(Path.home()) + os.sep in text or str(nbs.parent) in text:
-                found.append(f'cell {i}: a path of this machine was saved')
-    return found
 
 
 def without_widgets(nb):
