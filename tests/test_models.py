@@ -1,4 +1,6 @@
 "Networks: shapes and sizes for other channels, and what is refused."
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -52,7 +54,15 @@ def test_way():
     net, x = simple_cnn().eval(), torch.rand(1, 1, 28, 28)
     axs = show_way(net, x)
     assert [ax.get_title() for ax in axs[0]] == [f'sees {n} × {n}' for n in (5, 9, 17, 33, 65)]
-    assert [len(ax.images) for ax in axs[1]] == [8, 16, 32, 64, 0] and len(axs[1, 4].patches) == 10
+    for k, (n, side) in enumerate(((8, 14), (16, 7), (32, 4), (64, 2))):
+        cells, frames = axs[1, k].collections[:2]
+        maps, in_a_row = net[:k+1](x)[0].detach(), math.ceil(n**.5)
+        values = cells.get_array().reshape(-1, in_a_row*(side+1))
+        assert len(frames.get_paths()) == n and values.count() == maps.numel()
+        for i, m in enumerate(maps):
+            top, left = [(side+1)*j for j in divmod(i, in_a_row)]
+            assert values[top:top+side, left:left+side].tolist() == m.tolist()
+    assert len(axs[1, 4].patches) == 10
     for depth in (1, 2, 3):
         x.requires_grad_().grad = None
         net[:depth](x).max().backward()
