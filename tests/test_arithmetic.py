@@ -2,6 +2,7 @@
 import functools
 import gc
 import math
+import re
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ import torchinfo
 
 NETS = dict(resnet18=224, mobilenet_v2=224, mobilenet_v3_small=224, efficientnet_b0=224, densenet121=224, vgg11=224, alexnet=224,
             convnext_tiny=224, googlenet=224, inception_v3=299, shufflenet_v2_x1_0=224, squeezenet1_1=224)
+SIZES = dict(NETS, efficientnet_v2_s=384)
 
 
 def build(name, **kw):
@@ -87,11 +89,21 @@ def own_params(model):
 @pytest.mark.parametrize('name', [*NETS, 'resnet50', 'vit_b_32', 'swin_t', 'mnasnet0_5', 'resnext50_32x4d', 'efficientnet_v2_s'])
 def test_agrees_with_what_torchvision_publishes(name):
     meta = list(models.get_model_weights(name))[0].meta
-    size = NETS.get(name) or {'efficientnet_v2_s': 384}.get(name, 224)
-    tot = totals(counted(name, size)[1])
+    tot = totals(counted(name, SIZES.get(name, 224))[1])
     aside = tot['unused'] if name == 'googlenet' else 0  # published without the heads that only help in training
     assert tot['params'] - aside == meta['num_params']
     assert tot['multiplications']/1e9 == pytest.approx(meta['_ops'], abs=6e-4)
+
+
+@pytest.mark.parametrize('name', ['vit_b_32', 'densenet121', 'efficientnet_v2_s', 'convnext_tiny', 'swin_t', 'inception_v3'])
+def test_printed_on_eighty_columns(name):
+    table = counted(name, SIZES.get(name, 224))[1]
+    lines = str(table).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert re.sub(' +', ' ', lines[0]) == 'name type output params % MACs % field'
+    assert len([line for line in lines if line]) == len(table) + 5
+    assert len(repr(table).splitlines()) == 40 + 1 + 6 and f'… {len(table)-40} rows more …' in repr(table)
+    assert f"{totals(table)['multiplications']:,} MACs" in str(table)
 
 
 def test_resnet50_within_one_second():

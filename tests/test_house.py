@@ -158,19 +158,15 @@ def test_notebook_is_fit_to_read(path):
         assert any(s.startswith('## Your turn') for s in src) and any('## What you learned' in s for s in src)
 
 
-def test_a_changed_module_is_noticed(copy):
-    with (copy/'convlab'/'kernels.py').open('a') as f: f.write('\nextra = 1\n')
-    assert check.disagreeing(copy) == [os.path.join('convlab', 'kernels.py')]
-
-
-def test_a_dirty_notebook_is_noticed(copy):
+def test_a_changed_module_and_a_dirty_notebook_are_noticed(copy):
+    with (copy/'convlab'/'models.py').open('a') as f: f.write('\nextra = 1\n')
     path = copy/'nbs'/'01_kernels.ipynb'
     (copy/'nbs'/'.ipynb_checkpoints').mkdir()
     shutil.copy(path, copy/'nbs'/'.ipynb_checkpoints'/'01_kernels-checkpoint.ipynb')  # as JupyterLab does
     nb = json.loads(path.read_text(encoding='utf-8'))
     next(c for c in nb['cells'] if c['cell_type'] == 'code')['execution_count'] = 7
     path.write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-    assert check.disagreeing(copy) == [os.path.join('nbs', '01_kernels.ipynb')]
+    assert check.disagreeing(copy) == [os.path.join('convlab', 'models.py'), os.path.join('nbs', '01_kernels.ipynb')]
 
 
 # make
