@@ -421,7 +421,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'convlab.recording._count': ('engine/recording.html#_count', 'convlab/recording.py'),
                                    'convlab.recording._dense': ('engine/recording.html#_dense', 'convlab/recording.py'),
                                    'convlab.recording._exact': ('engine/recording.html#_exact', 'convlab/recording.py'),
-                                   'convlab.recording._finite_codes': ('engine/recording.html#_finite_codes', 'convlab/recording.py'),
                                    'convlab.recording._hist_plain': ('engine/recording.html#_hist_plain', 'convlab/recording.py'),
                                    'convlab.recording._moments': ('engine/recording.html#_moments', 'convlab/recording.py'),
                                    'convlab.recording._pool': ('engine/recording.html#_pool', 'convlab/recording.py'),

@@ -42,7 +42,7 @@ def _limits(ims, lim=None, signed=False, room=1.):
 # %% ../nbs/engine/plotting.ipynb #9b1f04d7
 def write_numbers(ax, im, fmt):
     "Write the numbers of `im` on the cells that `show_pixels` drew, and color these by them."
-    mesh = ax.collections[0]
+    mesh,im = ax.collections[0],im+0 # no -0
     mesh.set_array(im)
     for text,v in zip(ax.texts, im.flatten().tolist()):
         text.set(text=fmt.format(v), color=letter_color(mesh.cmap(mesh.norm(v))))
@@ -61,7 +61,7 @@ def show_pixels(
     import matplotlib.pyplot as plt
     h,w = shaped('im', im, '[H,W]').shape
     if ax is None: ax = plt.subplots(figsize=(0.36*w+0.5, 0.3*h+0.3))[1]
-    im = im.detach().cpu() + 0 # no -0
+    im = im.detach().cpu()
     cmap,lo,hi = _limits([im], lim, signed, room=1.25)
     ax.pcolormesh(torch.arange(w+1)-.5, torch.arange(h+1)-.5, im, cmap=cmap, vmin=lo, vmax=hi, edgecolors='.8', linewidth=.5)
     for i in range(h):
@@ -203,7 +203,8 @@ def _tiles(ax, maps, at):
     def edges(tiles, n): return [i + .88*j/n for i in range(tiles) for j in range(n+1)] + [tiles]
     ax.pcolormesh(edges(side, w), edges(rows, h), sheet, cmap=ink, vmin=0, vmax=float(maps.max()))
     boxes = [Rectangle(divmod(k, side)[::-1], .88, .88) for k in range(n)]
-    for c,lw in (('w',2.4), ('.7',.4)): ax.add_collection(PatchCollection(boxes, fc='none', ec=c, lw=lw, zorder=3, clip_on=False))
+    for c,lw in (('w',2.4), ('.7',.4)): # as `outline` does, all at once
+        ax.add_collection(PatchCollection(boxes, fc='none', ec=c, lw=lw, zorder=3, clip_on=False))
     (y,x),step = divmod(at[0], side),.88/h
     outline(ax, [(p+k*step+.5, p+(k+1)*step+.5) for p,k in ((y,at[1]), (x,at[2]))], lw=1.2)
     ax.set(xlim=(-.1,side), ylim=(rows,-.1), aspect='equal')

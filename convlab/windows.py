@@ -190,9 +190,9 @@ def _film_frame(fig, k, im, padded, kernel, res, rows, cols, fmt):
     i,j = divmod(k, cols.out)
     so_far = torch.where(torch.arange(res.numel()) <= k, res.flatten(), 0.).view_as(res)
     picture,products,known = fig.axes or _film_stage(fig, im, kernel, res, rows, cols, fmt)
-    write_numbers(products, padded[rows.taps(i), cols.taps(j)] * kernel + 0, fmt) # no -0
+    write_numbers(products, padded[rows.taps(i), cols.taps(j)] * kernel, fmt)
     products.set_title(f'products, sum {fmt.format(res[i,j].item()+0)}', fontsize=9)
-    write_numbers(known, so_far + 0, fmt)
+    write_numbers(known, so_far, fmt)
     for n,text in enumerate(known.texts): text.set_visible(n <= k)
     for ax,(top,left) in ((picture, (rows.starts[i]-rows.before, cols.starts[j]-cols.before)), (known, (i,j))):
         for line in ax.patches[-2:]: line.set_xy((left-.5, top-.5)) # the two of `outline`

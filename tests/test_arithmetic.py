@@ -95,7 +95,7 @@ def test_agrees_with_what_torchvision_publishes(name):
     assert tot['multiplications']/1e9 == pytest.approx(meta['_ops'], abs=6e-4)
 
 
-@pytest.mark.parametrize('name', ['vit_b_32', 'densenet121', 'efficientnet_v2_s', 'convnext_tiny', 'swin_t', 'inception_v3'])
+@pytest.mark.parametrize('name', ['vit_b_16', 'densenet121', 'efficientnet_v2_s', 'convnext_tiny', 'swin_t', 'inception_v3'])
 def test_printed_on_eighty_columns(name):
     table = counted(name, SIZES.get(name, 224))[1]
     lines = str(table).splitlines()

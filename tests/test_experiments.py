@@ -48,7 +48,7 @@ def test_an_interrupt_loses_at_most_the_run_in_flight(tmp_path, sig):
     assert ran(start(path)) == 12-kept
     found = sweep(lambda seed, x: 1/0, dict(x=[1, 2, 3, 4]), 3, path, progress=False)
     assert found.y.tolist() == [10*x+s for x in (1, 2, 3, 4) for s in range(3)]
-    assert lines(path) == 12
+    assert ran(start(path)) == 0 and lines(path) == 12
 
 
 def test_a_torn_line_costs_its_own_run_only(tmp_path):

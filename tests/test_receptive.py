@@ -26,7 +26,7 @@ def build(name):
 
 
 # name, image, layer, theoretical size (None: the whole image)
-NETS = [('resnet18', 112, 'layer2', 99), ('resnet18', 256, 'layer3', 211), ('alexnet', 224, 'features', 195), ('vgg11', 80, 'features.15', 70),
+NETS = [('resnet18', 192, 'layer2', 99), ('resnet18', 256, 'layer3', 211), ('alexnet', 224, 'features', 195), ('vgg11', 160, 'features', 150),
         ('mobilenet_v2', 96, 'features.5', 43), ('googlenet', 128, 'inception4a', 107), ('inception_v3', 107, 'Mixed_5c', 95),
         ('densenet121', 96, 'features.denseblock1', 59), ('shufflenet_v2_x1_0', 128, 'stage2', 63), ('convnext_tiny', 96, 'features.1', 76),
         ('efficientnet_b0', 64, 'features.0', 3), ('efficientnet_b0', 64, 'features.2', None), ('mobilenet_v3_small', 64, 'features.2', None),
