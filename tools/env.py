@@ -53,7 +53,8 @@ def install(python):  # is it done?
     pip = [python, '-m', 'pip', '--disable-pip-version-check']
     if not subprocess.call(pip + ['install', '-q'] + constraints + ['uv']):
         options, trusted = told(pip)
-        if not subprocess.call([python, '-m', 'uv', 'pip', 'install', '--python', python] + options + course, env=dict(os.environ, **trusted)): return True
+        uv = [python, '-m', 'uv', 'pip', 'install', '--python', python, '--index-strategy', 'unsafe-best-match']  # all indexes count alike, as for pip
+        if not subprocess.call(uv + options + course, env=dict(os.environ, **trusted)): return True
     print('uv could not install the packages; pip tries.', flush=True)
     return not subprocess.call(pip + ['install'] + course)
 
