@@ -2,7 +2,7 @@
 from configparser import ConfigParser
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 here = Path(__file__).parent
 ini = ConfigParser()
@@ -19,7 +19,7 @@ setup(
     keywords=['convolutional networks', 'deep learning', 'course', 'fastai', 'pytorch'],
     classifiers=['Programming Language :: Python :: 3', 'Intended Audience :: Education'],
     python_requires=f">={cfg['min_python']}",
-    packages=[cfg['lib_path'], f"{cfg['lib_path']}.tasks"],
+    packages=find_packages(include=[cfg['lib_path'], cfg['lib_path'] + '.*']),
     package_data={cfg['lib_path']: ['static/*']},
     install_requires=cfg['requirements'].split(),
     extras_require={extra: cfg[extra].split() for extra in ('course', 'fast', 'xlsx', 'dev')},

@@ -20,8 +20,8 @@ from torch import nn
 
 from convlab import compat  # noqa: F401  before fastai
 from fastai.vision.all import Adam, CrossEntropyLossFlat, Learner, accuracy, set_seed
-from convlab.data import get_dls, load_mnist, mnist_path
-from convlab.fast import FusedAdam, asking, channels_last, products, quicker
+from convlab.study.data import get_dls, load_mnist, mnist_path
+from convlab.study.fast import FusedAdam, asking, channels_last, products, quicker
 from convlab.models import simple_cnn
 from convlab.stats import ActivationStats
 

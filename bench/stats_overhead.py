@@ -20,9 +20,9 @@ import torch
 from convlab import compat  # noqa: F401  before fastai
 from fastai.callback.hook import ActivationStats as FastaiStats
 from fastai.vision.all import F, Learner, ShortEpochCallback, accuracy, set_seed
-from convlab.data import get_dls
+from convlab.study.data import get_dls
 from convlab.models import simple_cnn
-from convlab.recording import Series
+from convlab.study.recording import Series
 from convlab.stats import ActivationStats
 
 

@@ -9,8 +9,8 @@ __all__ = ['arithmetic', 'show_arithmetic', 'totals']
 import sys
 from types import ModuleType
 from torch import nn
-from .table import Arithmetic, _table, totals
-from .tracing import tell, trace_model
+from .trace.table import Arithmetic, _table, totals
+from .trace.tracing import tell, trace_model
 _all_ = ['totals']
 
 # %% ../nbs/04_arithmetic.ipynb #1c3e61d8

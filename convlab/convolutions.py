@@ -9,7 +9,7 @@ __all__ = ['out_size', 'im2col', 'conv_matrix', 'conv2d', 'tied_weights']
 import torch
 import torch.nn.functional as F
 from .checks import one_of, shaped
-from .windows import axes, axis, carefully, fitting, tied_weights, which_weight
+from .draw.windows import axes, axis, carefully, fitting, tied_weights, which_weight
 
 _all_ = ['tied_weights'] # made in the engine room
 

@@ -9,11 +9,11 @@ __all__ = ['receptive_field', 'trace_precedents', 'show_precedents', 'gradient_p
 # %% ../nbs/05_receptive_fields.ipynb #d59468e4
 import torch
 from torch import nn, Tensor
-from .fields import ReceptiveField, _batch, _edges, _layer_node, _place, _precedent, _walk_back
-from .plotting import _limits, outline
-from .probing import _at, _box, _grad, _probed, _run_to
-from .reach import _map_dims
-from .tracing import trace_model
+from .trace.fields import ReceptiveField, _batch, _edges, _layer_node, _place, _precedent, _walk_back
+from .draw.plotting import _limits, outline
+from .trace.probing import _at, _box, _grad, _probed, _run_to
+from .trace.reach import _map_dims
+from .trace.tracing import trace_model
 _all_ = ['ReceptiveField']
 
 # %% ../nbs/05_receptive_fields.ipynb #e76d10ef

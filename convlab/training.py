@@ -19,7 +19,7 @@ from fastcore.foundation import L
 from fastcore.xtras import ContextManagers
 from torch import Tensor, nn
 from .checks import kind, number, whole
-from .fast import FusedAdam, check_fit, quicker, stoppable
+from .study.fast import FusedAdam, check_fit, quicker, stoppable
 from .stats import ActivationStats
 
 # %% ../nbs/08_training.ipynb #3189a1f7

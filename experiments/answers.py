@@ -3,7 +3,7 @@ import sys
 
 from common import here, pd
 
-from convlab.experiments import paired, summarize
+from convlab.study.sweep import paired, summarize
 
 pd.set_option('display.width', 200, 'display.max_rows', 500)
 

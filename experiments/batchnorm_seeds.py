@@ -10,7 +10,7 @@ from fastai.learner import Learner
 from fastai.metrics import accuracy
 from fastai.torch_core import set_seed
 
-from convlab.data import get_dls, mnist_path
+from convlab.study.data import get_dls, mnist_path
 from convlab.models import simple_cnn
 
 

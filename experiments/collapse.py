@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from common import study
 
-from convlab.data import get_dls
+from convlab.study.data import get_dls
 from convlab.models import simple_cnn
 from convlab.training import fit
 

@@ -13,8 +13,8 @@ import torch  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from convlab.data import load_mnist, mnist_path  # noqa: E402
-from convlab.experiments import sweep  # noqa: E402
+from convlab.study.data import load_mnist, mnist_path  # noqa: E402
+from convlab.study.sweep import sweep  # noqa: E402
 
 torch.set_num_threads(1)
 _digits = {}

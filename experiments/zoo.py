@@ -20,11 +20,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from convlab import compat  # noqa: F401  makes torchvision importable
-from convlab.probing import _at, _box, _probed
-from convlab.reach import _map_dims
+from convlab.trace.probing import _at, _box, _probed
+from convlab.trace.reach import _map_dims
 from convlab.receptive import ReceptiveField, _layer_node, _walk_back
-from convlab.table import _table, totals
-from convlab.tracing import trace_model
+from convlab.trace.table import _table, totals
+from convlab.trace.tracing import trace_model
 import torchvision
 from torchvision import models
 

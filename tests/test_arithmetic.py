@@ -11,8 +11,8 @@ from torch import nn
 
 from convlab import compat  # makes torchvision importable  # noqa: F401
 from convlab.arithmetic import arithmetic, totals
-from convlab.reach import node_field
-from convlab.tracing import trace_model
+from convlab.trace.reach import node_field
+from convlab.trace.tracing import trace_model
 
 from torchvision import models
 import torchinfo
@@ -292,7 +292,7 @@ def test_module_and_function_are_one():
 
 def test_the_machinery_is_private():
     "A star import brings what a lesson uses, and nothing of the engine rooms."
-    from convlab import probing, reach, receptive, rules, tracing
+    from convlab.trace import probing, reach, receptive, rules, tracing
     import convlab.arithmetic as lesson
     for module in (probing, reach, rules, tracing): assert module.__all__ == [], module.__name__
     private = {'Node', 'Point', 'Mix', 'Move', 'Window', 'Tracer', 'untouched', 'node_field', 'trace_model', 'image_box'}

@@ -100,7 +100,7 @@ def entry(lab, n):
 
 
 def test_with_the_mouse(browser, lab):
-    notebook(lab[1]/'mouse.ipynb', 'from convlab.quiz import ask', 'ask(2)', 'ask(17)')
+    notebook(lab[1]/'mouse.ipynb', 'from convlab.course.quiz import ask', 'ask(2)', 'ask(17)')
     page = opened(browser, lab, 'mouse')
     run_all(page)
     page.click('.widget-radio-box input >> nth=0')
@@ -115,7 +115,7 @@ def test_with_the_mouse(browser, lab):
 
 
 def test_with_the_keyboard_alone(browser, lab):
-    notebook(lab[1]/'keys.ipynb', 'from convlab.quiz import ask', 'ask(3)', 'ask(15)')
+    notebook(lab[1]/'keys.ipynb', 'from convlab.course.quiz import ask', 'ask(3)', 'ask(15)')
     page = opened(browser, lab, 'keys')
     run_all(page)
     press = page.keyboard.press

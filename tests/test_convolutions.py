@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 from convlab.convolutions import conv2d, conv_matrix, im2col, out_size, tied_weights
-from convlab.windows import conv_equations, show_equations, show_film, show_ties, show_windows
+from convlab.draw.windows import conv_equations, show_equations, show_film, show_ties, show_windows
 
 methods = ['loops', 'im2col', 'matrix', 'fft']
 fuzz = settings(max_examples=1000, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -359,7 +359,7 @@ def test_film_moves():
 
 def test_frame_says_what_conv2d_says():
     from matplotlib.figure import Figure
-    from convlab import windows
+    from convlab.draw import windows
     im, kernel = torch.arange(-6., 14).view(4, 5), torch.tensor([[1., 2], [0, -1]])
     rows, cols = windows.axes(im.shape, (2, 2), padding=1)
     padded = F.pad(im, (1, 1, 1, 1))
@@ -375,7 +375,7 @@ def test_frame_says_what_conv2d_says():
 def test_colors_stay_as_they_are_in_a_film():
     "The last window has no negative product; others have."
     from matplotlib.figure import Figure
-    from convlab import windows
+    from convlab.draw import windows
     im, kernel = torch.arange(-6., 14).view(4, 5), torch.ones(2, 2)
     rows, cols = windows.axes(im.shape, (2, 2))
     res, fig = F.conv2d(im[None, None], kernel[None, None])[0, 0], Figure()

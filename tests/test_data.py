@@ -17,7 +17,7 @@ import pytest
 import torch
 from conftest import needs_fork
 
-from convlab import data
+from convlab.study import data
 from convlab.all import (CrossEntropyLossFlat, Image, Interpretation, Learner, PILImageBW, accuracy,
                          fastai_cfg, first, get_dls, load_learner, load_mnist, mnist_path, set_seed, simple_cnn)
 

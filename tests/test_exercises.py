@@ -10,10 +10,10 @@ import pytest
 import torch
 from conftest import root
 
-from convlab import exercises
-from convlab.exercises import call, check, exercise, expect, hint, measured, predict
-from convlab.progress import progress
-from convlab.records import records, records_path, update
+from convlab.course import exercises
+from convlab.course.exercises import call, check, exercise, expect, hint, measured, predict
+from convlab.course.progress import progress
+from convlab.course.records import records, records_path, update
 
 solutions = sorted((root/'nbs'/'solutions').glob('*.ipynb'))
 lessons = sorted((root/'nbs').glob('[0-9][0-9]_*.ipynb'))
@@ -147,7 +147,7 @@ def test_a_guess_is_kept(capsys):
 
 def test_two_processes_lose_nothing():
     code = """
-from convlab.records import update
+from convlab.course.records import update
 import sys
 for i in range(40):
     update('exercises', 'shared', lambda e: {'tried': e.get('tried', 0)+1})

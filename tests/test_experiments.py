@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from conftest import root
 
-from convlab.experiments import _append, _read, paired, show_means, summarize, sweep
+from convlab.study.sweep import _append, _read, paired, show_means, summarize, sweep
 
 slow = '''
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test that runs in the background ignores it, and so would this process
-from convlab.experiments import sweep
+from convlab.study.sweep import sweep
 def run(seed, x):
     print('run', x, seed, file=sys.stderr, flush=True)
     time.sleep(.15)
@@ -84,7 +84,7 @@ def test_two_processes_append_at_once(tmp_path):
     code = '''
 import sys
 from pathlib import Path
-from convlab.experiments import _append
+from convlab.study.sweep import _append
 for i in range(100): _append(Path(sys.argv[1]), [dict(settings={}, seed=int(sys.argv[2])+i, results=dict(text='x'*5000), error=None)])
 '''
     path = tmp_path/'runs.jsonl'

@@ -144,7 +144,7 @@ def test_notebook_is_fit_to_read(path):
     assert nb['metadata']['kernelspec']['name'] == 'python3'
     src = [''.join(c['source']) for c in nb['cells']]
     code = [s for c, s in zip(nb['cells'], src) if c['cell_type'] == 'code']
-    engine = path.parent.name == 'engine'  # where a class is written whole
+    engine = path.parent.name in ('trace', 'study', 'course', 'draw', 'house')  # where a class is written whole
     assert [s for s in code if len(s.splitlines()) > (60 if engine and re.search(r'^class ', s, re.M) else 25)] == []
     assert check.complaints(nb) == []
     drawn = [s for c, s in zip(nb['cells'], src) if any('image/png' in o.get('data', {}) for o in c.get('outputs', []))]

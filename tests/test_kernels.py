@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from convlab.kernels import apply_kernel, edge_kernels, grey_image, map_kernel, show_apply, top_edge
-from convlab.plotting import show_grids, show_maps, show_pixels
+from convlab.draw.plotting import show_grids, show_maps, show_pixels
 
 
 @settings(max_examples=100, deadline=None)

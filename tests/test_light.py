@@ -64,7 +64,7 @@ print(*[m for m in {heavy} if m in sys.modules])
 for m in {sorted(course)}:
     try: import_module('convlab.'+m)
     except ImportError as e: print(m, e)
-try: convlab.workbook.conv_workbook(torch.zeros(9,9), torch.zeros(2,3,3), 'x.xlsx')
+try: convlab.draw.workbook.conv_workbook(torch.zeros(9,9), torch.zeros(2,3,3), 'x.xlsx')
 except ImportError as e: print('xlsx', e)''')
         assert done.returncode == 0, done.stderr
         def says(what, needs, extra): return f'{what} this part of convlab needs {needs}: pip install "{here["source"].format(extra=extra)}"'

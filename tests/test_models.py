@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from convlab.models import conv, n_params, simple_cnn
-from convlab.plotting import show_shapes, show_way
+from convlab.draw.plotting import show_shapes, show_way
 
 
 @pytest.mark.parametrize('ks', [1, 3, 5, 7])

@@ -11,8 +11,8 @@ from conftest import root
 sys.path.insert(0, str(root/'tools'))
 import glossary  # noqa: E402
 
-from convlab import quiz  # noqa: E402
-from convlab.quiz import judge, page, questions, static  # noqa: E402
+from convlab.course import quiz  # noqa: E402
+from convlab.course.quiz import judge, page, questions, static  # noqa: E402
 
 qs = questions()
 terms = glossary.entries()

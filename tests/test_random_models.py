@@ -14,9 +14,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from convlab.arithmetic import arithmetic, totals
-from convlab.reach import _map_dims
+from convlab.trace.reach import _map_dims
 from convlab.receptive import gradient_probe, image_box, receptive_field, trace_precedents
-from convlab.tracing import trace_model
+from convlab.trace.tracing import trace_model
 
 ACTS = (nn.ReLU(), nn.GELU(), nn.Hardswish(), nn.LeakyReLU(inplace=True), nn.SiLU(inplace=True), nn.Sigmoid(), nn.PReLU(), nn.Softplus(), nn.ELU())
 

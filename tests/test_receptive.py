@@ -11,7 +11,7 @@ import convlab.receptive
 from convlab import compat  # makes torchvision importable  # noqa: F401
 from convlab.arithmetic import arithmetic
 from convlab.receptive import effective_receptive_field, gradient_probe, image_box, receptive_field, show_precedents, trace_precedents
-from convlab.tracing import trace_model
+from convlab.trace.tracing import trace_model
 
 from torchvision import models
 

@@ -21,10 +21,10 @@ from fastai.callback.hook import ActivationStats as FastaiStats
 from fastai.vision.all import (Callback, CancelBatchException, CancelEpochException, CancelFitException, CancelTrainException,
                                CancelValidException, DataLoaders, F, Learner, TensorImageBW, accuracy, set_seed)
 from torch import nn
-from convlab import recording
-from convlab.activations import record_activations
+from convlab.study import recording
+from convlab.study.activations import record_activations
 from convlab.models import simple_cnn
-from convlab.recording import Series
+from convlab.study.recording import Series
 from convlab.stats import ActivationStats
 
 torch.set_num_threads(1)
@@ -585,8 +585,8 @@ sys.path.insert(0, {str(root/'tests')!r})
 import torch
 from torch import nn
 from convlab.models import simple_cnn
-from convlab.activations import record_activations
-from convlab.recording import Series
+from convlab.study.activations import record_activations
+from convlab.study.recording import Series
 assert not Series.compiled
 torch.set_num_threads(1)
 {inspect.getsource(watch_tensors)}

@@ -12,7 +12,7 @@ from torch import nn
 
 from convlab import compat  # makes torchvision importable  # noqa: F401
 from convlab.arithmetic import arithmetic, show_arithmetic, totals
-from convlab.table import Arithmetic, _short
+from convlab.trace.table import Arithmetic, _short
 
 from torchvision import models
 

@@ -15,9 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from convlab import compat  # makes torchvision importable  # noqa: F401
 from convlab.arithmetic import arithmetic, totals
-from convlab.counting import count_rule
+from convlab.trace.counting import count_rule
 from convlab.receptive import effective_receptive_field, gradient_probe, image_box, receptive_field, trace_precedents
-from convlab.tracing import trace_model
+from convlab.trace.tracing import trace_model
 
 from torchvision import models
 
@@ -582,9 +582,9 @@ def test_errors_are_the_models_own():
 
 @pytest.mark.filterwarnings('default')
 def test_a_fault_of_ours_is_called_ours(monkeypatch):
-    import convlab.tracing
+    import convlab.trace.tracing
     def broken(c): raise ZeroDivisionError('oops')
-    monkeypatch.setattr(convlab.tracing, '_find_rule', broken)
+    monkeypatch.setattr(convlab.trace.tracing, '_find_rule', broken)
     with pytest.warns(UserWarning, match=r'a fault of convlab, not of the model: ZeroDivisionError at aten::convolution \(oops\)'): df = arithmetic(after_conv(F.relu), SIZE)
     assert df.multiplications.tolist()[0] == 64*4*36 and df['receptive field'].iloc[-1] == math.inf
 

@@ -1,4 +1,4 @@
-"`convlab.training` and `convlab.fast`: the schedule, the optimizer and `fit` against fastai's and PyTorch's; seeds; errors; the chapter's cells."
+"`convlab.training` and `convlab.study.fast`: the schedule, the optimizer and `fit` against fastai's and PyTorch's; seeds; errors; the chapter's cells."
 import multiprocessing
 import shutil
 import signal
@@ -12,9 +12,9 @@ import pytest
 from conftest import needs_fork
 from hypothesis import given, settings, strategies as st
 
-from convlab import fast
+from convlab.study import fast
 from convlab.all import *
-from convlab.fast import FusedAdam, OnePlace, asking, channels_last, products, quicker
+from convlab.study.fast import FusedAdam, OnePlace, asking, channels_last, products, quicker
 from fastai.callback.mixup import MixUp
 
 matplotlib.use('Agg')

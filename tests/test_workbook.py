@@ -14,9 +14,9 @@ from openpyxl.formula import Tokenizer
 from openpyxl.utils import get_column_letter, range_boundaries
 
 from conftest import root
-from convlab.data import mnist_path
+from convlab.study.data import mnist_path
 from convlab.kernels import diag1_edge, diag2_edge, left_edge, top_edge
-from convlab.workbook import conv_workbook
+from convlab.draw.workbook import conv_workbook
 
 soffice = shutil.which('soffice') or shutil.which('libreoffice')
 needs_libreoffice = pytest.mark.skipif(not soffice, reason='no LibreOffice (soffice; Debian: libreoffice-calc) here')

@@ -100,7 +100,7 @@ def pages(static: Path, nbs: Path) -> dict:  # `{path: text}`
     "What is made from the data files of questions and terms."
     if not (static/'questions.json').exists(): return {}
     import glossary  # these two import the library, which needs an environment
-    from convlab.quiz import page
+    from convlab.course.quiz import page
     return {nbs/'questions.md': page(json.loads((static/'questions.json').read_text(encoding='utf-8'))),
             nbs/'glossary.ipynb': glossary.page(glossary.entries(static.parent.parent))}
 

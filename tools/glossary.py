@@ -23,7 +23,7 @@ def entries(root: Path = root) -> list[dict]:
 
 
 def anchor(heading: str) -> str:
-    from convlab.quiz import anchor
+    from convlab.course.quiz import anchor
     return anchor(heading)
 
 

@@ -1,0 +1,1 @@
+"The reader's exercises, guesses and questions, and what they have done."

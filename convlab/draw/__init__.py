@@ -1,0 +1,1 @@
+"The picture language, films, the live pieces and the workbook."

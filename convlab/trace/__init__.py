@@ -1,0 +1,1 @@
+"Following any model through one real call, operation by operation."
