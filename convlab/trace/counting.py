@@ -9,7 +9,7 @@ __all__ = ['count_rule']
 import math
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
-from convlab.trace.rules import _quantized_points
+from .rules import quantized_points
 
 # %% ../../nbs/trace/counting.ipynb #27bb12b9
 _counts = {} # operation, such as 'aten::mm': its formula
@@ -46,12 +46,12 @@ def _attention_count(c):
 # %% ../../nbs/trace/counting.ipynb #923c9016
 _no_formula = ('linalg_','_linalg','_fft','lu_','cholesky','triangular_solve','geqrf','orgqr','ormqr','_native_multi_head','_transformer_encoder')
 
-def _count(c):
+def count_products(c):
     "How many products `c` computes; `None` if nobody knows."
     if c.title in _counts: return _counts[c.title](c)
     if c.space == 'quantized':
         packed = next((a for a in tree_leaves(c.args) if hasattr(a, 'unpack')), None)
-        if packed is None: return 0 if c.name in _quantized_points | {'cat'} else None
+        if packed is None: return 0 if c.name in quantized_points | {'cat'} else None
         return (c.args[0] if 'transpose' in c.name else c.out).numel()*math.prod(packed.unpack()[0].shape[1:])
     formula = flop_registry.get(c.func.overloadpacket)
     try:
