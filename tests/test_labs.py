@@ -173,12 +173,12 @@ def test_the_tasks_of_valley_lab_can_be_done_and_are_not_done_by_chance():
     answers = dict(stay=dict(rate=.03), leave=dict(rate=.3), diverge=dict(rate=2.1),
                    rest=dict(start=5.5, rate=.5, noise=1., balls=5, schedule='linear', steps=150),
                    swing=dict(start=4.5, rate=1., momentum=.95, steps=150), same=dict(rate=.05, start=0.), calm=dict(rate=1., start=0.))
-    said = node("import * as m from './valley_numbers.js'\ndone([m.valleyTasks.map(t => t.id), given.map(m.valleyMet)])", [valley | a for a in answers.values()])
+    said = node("import * as m from './valley_numbers.js'\ndone([m.valleyTasks.map(t => t.id), given.map(s => m.valleyMet(s))])", [valley | a for a in answers.values()])
     assert said[0] == list(answers)
     for name, met in zip(answers, said[1]): assert name in met
     def met(task, **change):
         cases = [valley | answers[task] | change | dict(seed=seed) for seed in range(12)]
-        return sum(task in m for m in node("import * as m from './valley_numbers.js'\ndone(given.map(m.valleyMet))", cases))
+        return sum(task in m for m in node("import * as m from './valley_numbers.js'\ndone(given.map(s => m.valleyMet(s)))", cases))
     assert met('rest') >= 10 and met('rest', schedule='constant') == 0
     assert met('stay', rate=.3) == met('leave', rate=.03) == met('diverge', rate=1.8) == met('swing', rate=.05) == met('same', rate=1.) == met('calm', rate=.05) == 0
 

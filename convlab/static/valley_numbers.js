@@ -90,16 +90,15 @@ export const valleyTasks = [
   { id: 'swing', text: 'Without noise, from 4.5, swing more than 1.5 beyond the bottom of the wide dip, and end in it.',
     met: (s, p) => s.noise === 0 && s.start === 4.5 && valleyOvershoot(p[0]) > 1.5 && valleyFate(p) === 'wide',
     said: 'A long memory pushes on when the valley has long turned upwards: 0.4 beyond at rate 0.05, 1.75 beyond at rate 1.' },
-  { id: 'same', text: 'In the table below, find a rate at which memory averages nothing away: the three scatter alike, within a tenth.',
-    met: s => { const v = valleyMemories(s.rate, s.seed).map(m => m.scatter); return Math.max(...v) < 1.1 * Math.min(...v) },
+  { id: 'same', text: 'In the table of three memories, find a rate at which memory averages nothing away: the three scatter alike, within a tenth.',
+    met: (s, p, memories) => { const v = memories(s.rate, s.seed).map(m => m.scatter); return Math.max(...v) < 1.1 * Math.min(...v) },
     said: 'Many small steps average by themselves. Here a long memory only overshoots, and needs longer to arrive.' },
   { id: 'calm', text: 'And one at which it does: the middle memory scatters less than three quarters as much as none.',
-    met: s => { const [none, middle] = valleyMemories(s.rate, s.seed); return middle.scatter < .75 * none.scatter },
+    met: (s, p, memories) => { const [none, middle] = memories(s.rate, s.seed); return middle.scatter < .75 * none.scatter },
     said: 'Where steps are long, a memory averages. The longest does no better than the middle one, and takes three times as long to settle.' },
 ]
 
 // The tasks that these settings fulfill.
-export function valleyMet(s) {
-  const paths = valleyPaths(s)
-  return valleyTasks.filter(t => t.met(s, paths)).map(t => t.id)
+export function valleyMet(s, paths = valleyPaths(s), memories = valleyMemories) {
+  return valleyTasks.filter(t => t.met(s, paths, memories)).map(t => t.id)
 }
