@@ -253,6 +253,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'convlab.draw.widgets._has_kernel': ('draw/widgets.html#_has_kernel', 'convlab/draw/widgets.py'),
                                       'convlab.draw.widgets._in_colab': ('draw/widgets.html#_in_colab', 'convlab/draw/widgets.py'),
                                       'convlab.draw.widgets._line': ('draw/widgets.html#_line', 'convlab/draw/widgets.py'),
+                                      'convlab.draw.widgets._needed': ('draw/widgets.html#_needed', 'convlab/draw/widgets.py'),
+                                      'convlab.draw.widgets._parts': ('draw/widgets.html#_parts', 'convlab/draw/widgets.py'),
                                       'convlab.draw.widgets._script': ('draw/widgets.html#_script', 'convlab/draw/widgets.py'),
                                       'convlab.draw.widgets.fragment': ('draw/widgets.html#fragment', 'convlab/draw/widgets.py'),
                                       'convlab.draw.widgets.joined': ('draw/widgets.html#joined', 'convlab/draw/widgets.py'),

@@ -1,24 +1,23 @@
 // RingLab: a ring of one color on ground of another, in grey, in its channels and through three kernels.
-import { button, dress, freshId, keepKeys, largest, make, messages, paintMap, perFrame, sized, written } from './ui.js'
-import { dial, following, partsStyle, taskList } from './labs_parts.js'
+import { button, freshId, largest, make, messages, paintMap, perFrame, sized, written } from './ui.js'
+import { dial, following, keepUp, note, openLab, taskList } from './labs_parts.js'
 import { ringContrast, ringGrey, ringKernels, ringMap, ringMask, ringMet, ringSays, ringSize, ringTasks } from './ring_numbers.js'
 
 const ringStyle = `
-.convlab-live .ring { display: grid; gap: 16px; grid-template-columns: minmax(0, 1fr) }
-.convlab-live .ring .views { display: grid; gap: 12px; grid-template-columns: repeat(auto-fill, minmax(118px, 1fr)); align-content: start }
-.convlab-live .ring figure { margin: 0; font-size: 12.5px }
-.convlab-live .ring figure canvas { width: 100% !important; height: auto !important; aspect-ratio: 1; image-rendering: pixelated; border: 1px solid var(--edge); border-radius: 4px }
-.convlab-live .ring figcaption { margin-top: 3px; line-height: 1.35 }
-.convlab-live .ring figcaption b { font-weight: 600; display: block }
-.convlab-live .ring .gone b::after { content: " · gone"; color: var(--accent) }
-.convlab-live .ring .gone canvas { outline: 3px solid var(--accent); outline-offset: 1px }
-.convlab-live .ring .panel { margin-bottom: 10px }
-.convlab-live .ring .head { display: flex; gap: 10px; align-items: center; justify-content: space-between; margin-bottom: 4px }
-.convlab-live .ring .head h4 { margin: 0 }
-.convlab-live .ring input[type=color] { width: 64px; padding: 2px; cursor: pointer }
-@container (min-width: 720px) { .convlab-live .ring { grid-template-columns: 300px minmax(0, 1fr) } .convlab-live .ring .wide { grid-column: 1 / -1 } }
-@container (max-width: 719px) { .convlab-live .ring .stage { order: -1 } .convlab-live .ring .views { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 8px } }
-@container (max-width: 480px) { .convlab-live .ring .views { grid-template-columns: repeat(3, minmax(0, 1fr)) } }
+.RingLab {
+  .views { display: grid; gap: 12px 10px; grid-template-columns: repeat(4, minmax(0, 1fr)); font-size: 12.5px }
+  figure canvas { width: 100% !important; height: auto !important; aspect-ratio: 1; image-rendering: pixelated; border: 1px solid var(--edge); border-radius: 4px }
+  figcaption { margin-top: 3px; line-height: 1.35 }
+  b { font-weight: 600; display: block }
+  .gone b::after { content: " · gone"; color: var(--accent) }
+  .gone canvas { outline: 3px solid var(--accent); outline-offset: 1px }
+  .told { margin: 10px 0 }
+  .head { display: flex; align-items: center; justify-content: space-between }
+  .head h4 { margin: 0 }
+  input[type=color] { width: 64px; height: 32px; padding: 3px; cursor: pointer }
+  @container (min-width: 720px) { grid: auto 1fr / 300px minmax(0, 1fr); .dials { grid-area: 1 / 1 / 3 / 2 } }
+  @container (max-width: 719px) { .stage { order: -1 } .views { gap: 8px 7px; font-size: 11.5px } }
+}
 `
 const ringLights = ['Red', 'Green', 'Blue']
 const ringShades = [[[103, 0, 13], [255, 245, 240]], [[0, 68, 27], [247, 252, 245]], [[8, 48, 107], [247, 251, 255]]] // no light, full light
@@ -54,18 +53,15 @@ function ringColor(title, change, warn) {
 
 export default {
   render({ model, el }) {
-    dress(el, partsStyle + ringStyle)
-    keepKeys(el)
-    const { told, alert, tell, warn } = messages(), mask = ringMask(), tasks = taskList(ringTasks, tell)
-    const state = following(model, ['ring', 'ground', 'own', 'done'], perFrame(refresh))
+    const { told, alert, tell, warn } = messages(), mask = ringMask()
+    const state = following(model, ['ring', 'ground', 'own', 'done'], perFrame(refresh)), tasks = taskList(ringTasks, state, tell)
     const colors = ['ring', 'ground'].map(name => [name, ringColor(name === 'ring' ? 'The ring' : 'The ground', v => state.put({ [name]: v }), warn)])
     const factors = ringLights.map((name, c) => dial({ label: `× ${name.toLowerCase()}`, min: -2, max: 2, step: .01, warn, change: v => state.put({ own: state.all.own.map((old, k) => k === c ? v : old) }) }))
     const [color, grey, ...rest] = ['in color', 'in grey', ...ringLights.map(v => `in ${v.toLowerCase()}`), 'the mean', 'blue_edge', 'your own'].map(ringView), channels = rest.slice(0, 3), kernels = rest.slice(3)
-    const own = make('div', { className: 'panel' }, make('h4', { textContent: 'Your own kernel' }), ...factors, make('p', { className: 'soft', style: 'margin: 6px 0 0; font-size: 12.5px', textContent: 'Each kernel is top_edge with a factor for each channel: ⅓, ⅓, ⅓ for the mean, −1, −1, 2 for blue_edge.' }))
+    const own = make('div', { className: 'panel' }, make('h4', { textContent: 'Your own kernel' }), ...factors, note('Each kernel is top_edge with a factor for each channel: ⅓, ⅓, ⅓ for the mean, −1, −1, 2 for blue_edge.'))
     const swap = button('Swap the colors', () => state.put({ ring: state.all.ground, ground: state.all.ring }))
-    el.append(make('h3', { textContent: 'RingLab' }), make('p', { className: 'soft', textContent: 'A ring on ground of another color. Where can it be seen, and where is it gone?' }),
-      make('div', { className: 'ring' }, make('div', {}, ...colors.map(c => c[1].el), own),
-        make('div', { className: 'stage' }, make('div', { className: 'views' }, color.el, grey.el, ...channels.map(v => v.el), ...kernels.map(v => v.el)), told, alert, swap, make('div', { style: 'margin-top: 16px' }, tasks.el))))
+    openLab(el, ringStyle, 'RingLab', 'A ring on ground of another color. Where can it be seen, and where is it gone?', make('div', { className: 'dials' }, ...colors.map(c => c[1].el), own),
+      make('div', { className: 'stage' }, make('div', { className: 'views' }, ...[color, grey, ...rest].map(v => v.el)), told, alert, swap), tasks.el)
 
     function refresh() {
       const s = state.all, c = ringContrast(s), both = [s.ground, s.ring], blind = v => Math.abs(v) < 1e-6
@@ -86,10 +82,8 @@ export default {
         kernels[k].show(blind(c.kernels[k]) ? 'answers 0' : `answers up to ${written(most, 0)}`, blind(c.kernels[k]))
       })
       tell(ringSays(s))
-      const done = tasks.check(ringMet(s), s.done)
-      if (done) state.put({ done })
+      tasks.check(ringMet(s))
     }
-    refresh()
-    return () => state.stop()
+    return keepUp(el, refresh, state)
   },
 }

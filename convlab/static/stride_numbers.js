@@ -26,6 +26,9 @@ export function strideSees(f, { channels_in, channels_out, groups }) {
   return Array.from({ length: each }, (_, k) => group * each + k)
 }
 
+// Do the groups share all channels evenly?
+export function strideShared({ channels_in, channels_out, groups }) { return channels_in % groups === 0 && channels_out % groups === 0 }
+
 export function strideWeights({ ks, channels_in, channels_out, groups }) { return channels_out * (channels_in / groups) * ks * ks }
 
 // Why PyTorch would refuse, in words; '' if it would not.
@@ -33,8 +36,7 @@ export function strideProblem(s) {
   const a = strideAxis(s), why = []
   const holes = s.dilation > 1 ? ` with dilation ${s.dilation} spans ${a.span} pixels` : ` by ${s.ks}`
   if (!a.out) why.push(`The kernel is larger than the padded picture: ${s.ks}${holes}, and with its padding the picture has only ${a.padded}.`)
-  for (const [name, c] of [['input', s.channels_in], ['output', s.channels_out]])
-    if (c % s.groups) why.push(`${s.groups} groups cannot share ${c} ${name} channels evenly: groups must divide both numbers of channels.`)
+  if (!strideShared(s)) why.push(`${s.groups} groups cannot share ${s.channels_in} input and ${s.channels_out} output channels evenly: groups must divide both.`)
   return why.join(' ')
 }
 
@@ -51,24 +53,23 @@ export function strideLine(s) {
   return `nn.Conv2d(${s.channels_in}, ${s.channels_out}, kernel_size=${s.ks}${given.join('')})`
 }
 
-const strideHas = (looks, f) => looks.some(f)
 export const strideTasks = [
   { id: 'keep', text: 'Keep the size of the picture with a 5 by 5 kernel.',
-    met: (s, a) => s.ks === 5 && a.out === s.n, said: 'Padding of ks//2 keeps the size when ks is odd, whatever the size is.' },
-  { id: 'halve', text: 'Make 4 by 4 of 8 by 8 with a 3 by 3 kernel that sees every pixel.',
-    met: (s, a, looks) => s.n === 8 && s.ks === 3 && a.out === 4 && !strideHas(looks, v => v === 0),
+    met: (s, a) => s.ks === 5 && a.out === s.n, said: 'Padding of ks//2 keeps the size when ks is odd.' },
+  { id: 'halve', text: 'Make 4 by 4 of 8 by 8 with a 3 by 3 kernel that skips no pixel.',
+    met: (s, a, looks) => s.n === 8 && s.ks === 3 && a.out === 4 && !looks.includes(0),
     said: 'Stride 2 with a ring of padding: the usual way to halve a picture.' },
-  { id: 'skip', text: 'Find settings without dilation at which pixels in the middle are never looked at.',
-    met: (s, a, looks) => s.dilation === 1 && strideHas(looks.slice(looks.findIndex(v => v), looks.findLastIndex(v => v)), v => v === 0),
+  { id: 'skip', text: 'Without dilation, skip pixels between the windows.',
+    met: (s, a, looks) => s.dilation === 1 && looks.slice(looks.findIndex(v => v), looks.findLastIndex(v => v)).includes(0),
     said: 'A stride longer than the kernel jumps over pixels.' },
   { id: 'far', text: 'Let nine weights span 7 by 7 pixels.',
-    met: (s, a) => s.ks === 3 && a.span === 7, said: 'Dilation 3: as far as a 7 by 7 kernel, with nine weights in place of 49.' },
+    met: (s, a) => s.ks === 3 && a.span === 7, said: 'Dilation 3: nine weights in place of 49.' },
   { id: 'tiles', text: 'Let every pixel be looked at exactly once, by a kernel larger than 1 by 1.',
     met: (s, a, looks) => s.ks > 1 && looks.every(v => v === 1),
-    said: 'Windows side by side, like tiles. Pooling is often done so, and Vision Transformers cut their patches so.' },
+    said: 'Windows side by side, like tiles: so most pooling is done.' },
   { id: 'alone', text: 'Give each of several channels a kernel of its own.',
     met: s => s.groups > 1 && s.groups === s.channels_in && s.channels_out === s.channels_in,
-    said: 'As many groups as channels: a depthwise convolution, with a small part of the weights.' },
+    said: 'As many groups as channels: a depthwise convolution.' },
 ]
 
 // The tasks that these settings fulfill.

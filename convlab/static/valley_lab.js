@@ -1,34 +1,30 @@
 // ValleyLab: steps down a valley with two dips.
-import { button, dress, freshId, keepKeys, make, messages, perFrame, switcher, written } from './ui.js'
-import { dial, following, partsStyle, player, taskList } from './labs_parts.js'
+import { button, freshId, make, messages, perFrame, switcher, written } from './ui.js'
+import { between, dialRows, following, keepUp, note, openLab, player, taskList } from './labs_parts.js'
 import { valleyAt, valleyDips, valleyFate, valleyHolds, valleyMemories, valleyMet, valleyPaths, valleyRate, valleyTasks } from './valley_numbers.js'
 
 const valleyStyle = `
-.convlab-live .valley { display: grid; gap: 14px; grid-template-columns: minmax(0, 1fr) }
-.convlab-live .valley svg { display: block; touch-action: pan-y; font-size: 11.5px; overflow: hidden; border-radius: 6px; background: var(--raised) }
-.convlab-live .valley svg.hand { cursor: ew-resize }
-.convlab-live .valley text { fill: var(--soft) }
-.convlab-live .valley .ground { fill: none; stroke: var(--text); stroke-width: 2 }
-.convlab-live .valley .tick { stroke: var(--line) }
-.convlab-live .valley .cup { fill: var(--accent); fill-opacity: .1; stroke: var(--accent); stroke-dasharray: 5 4; stroke-width: 1.5 }
-.convlab-live .valley .way { fill: none; stroke: var(--accent); stroke-width: 1.2; stroke-linejoin: round; opacity: .75 }
-.convlab-live .valley .many { opacity: .3 }
-.convlab-live .valley .step { fill: var(--accent) }
-.convlab-live .valley .ball { fill: var(--accent); stroke: var(--page); stroke-width: 1.5 }
-.convlab-live .valley .start { fill: var(--page); stroke: var(--accent); stroke-width: 2 }
-.convlab-live .valley .rule { stroke: var(--positive); stroke-dasharray: 2 3 }
-.convlab-live .valley h4 { margin: 8px 0 2px }
-.convlab-live .valley .key { font-size: 12.5px; margin: 4px 0 8px }
-.convlab-live .valley .told { margin-top: 8px }
-.convlab-live .valley ul.dips { margin: 0 0 8px; padding: 0 0 0 18px }
-.convlab-live .valley ul.dips li { margin: 0 }
-.convlab-live .valley table { border-collapse: collapse; font-size: 13px; margin: 0; width: 100% }
-.convlab-live .valley td, .convlab-live .valley th { padding: 3px 8px; text-align: right; border-bottom: 1px solid var(--line); background: none; font-variant-numeric: tabular-nums }
-.convlab-live .valley th:first-child, .convlab-live .valley td:first-child { text-align: left }
-.convlab-live .valley thead th { font-weight: 500; color: var(--soft); vertical-align: bottom }
-@container (min-width: 760px) {
-  .convlab-live .valley { grid-template-columns: minmax(0, 3fr) minmax(0, 2fr) }
-  .convlab-live .valley .wide { grid-column: 1 / -1 }
+.ValleyLab {
+  svg { display: block; touch-action: pan-y; font-size: 11.5px; border-radius: 6px; background: var(--raised); margin-bottom: 6px }
+  .hand { cursor: ew-resize }
+  text { fill: var(--soft) }
+  .ground { fill: none; stroke: var(--text); stroke-width: 2 }
+  .tick { stroke: var(--line) }
+  .cup { fill: var(--accent); fill-opacity: .1; stroke: var(--accent); stroke-dasharray: 5 4; stroke-width: 1.5 }
+  .way { fill: none; stroke: var(--accent); stroke-width: 1.2; stroke-linejoin: round; opacity: .75 }
+  .many { opacity: .3 }
+  .step { fill: var(--accent) }
+  .ball { fill: var(--accent); stroke: var(--page); stroke-width: 1.5 }
+  .start { fill: var(--page); stroke: var(--accent); stroke-width: 2 }
+  .rule { stroke: var(--positive); stroke-dasharray: 2 3 }
+  .told { margin-top: 8px }
+  .dips { margin: 0; padding: 0 0 0 18px }
+  table { border-collapse: collapse; font-size: 13px; margin: 0; width: 100% }
+  :is(td, th) { padding: 3px 8px; text-align: right; border-bottom: 1px solid var(--line); background: none; font-variant-numeric: tabular-nums }
+  :is(td, th):first-child { text-align: left }
+  th { font-weight: 500; color: var(--soft); vertical-align: bottom }
+  @container (max-width: 759px) { .charts { order: 1 } .memories { order: 2 } .wide { order: 3 } }
+  @container (min-width: 760px) { grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); .wide { grid-column: 1 / -1 } }
 }
 `
 const valleyDials = [['start', 'Start', -3, 6, .1], ['rate', 'Rate', .01, 3, .01, true], ['momentum', 'Momentum', 0, .98, .01], ['noise', 'Noise', 0, 3, .1],
@@ -43,12 +39,12 @@ function valleySvg(tag, attributes = {}, ...children) {
 
 // A frame with ticks: places for x and y in pixels, and its elements.
 function valleyFrame(svg, { width, height, x: [left, right], y: [low, high], xLabel, yLabel }) {
-  const [l, b, t, r] = [38, 24, 10, 8], px = v => l + (v - left) / (right - left) * (width - l - r), py = v => height - b - (v - low) / (high - low) * (height - b - t)
+  const [l, b, t, r] = [38, 24, 10, 14], px = v => l + (v - left) / (right - left) * (width - l - r), py = v => height - b - (v - low) / (high - low) * (height - b - t)
   for (const [name, v] of Object.entries({ width, height, viewBox: `0 0 ${width} ${height}` })) svg.setAttribute(name, v)
   const parts = []
   for (const v of valleyTicks(left, right, width / 70)) parts.push(valleySvg('line', { class: 'tick', x1: px(v), x2: px(v), y1: t, y2: height - b }), valleySvg('text', { x: px(v), y: height - 8, 'text-anchor': 'middle' }, written(v)))
   for (const v of valleyTicks(low, high, height / 40)) parts.push(valleySvg('line', { class: 'tick', x1: l, x2: width - r, y1: py(v), y2: py(v) }), valleySvg('text', { x: l - 5, y: py(v) + 4, 'text-anchor': 'end' }, written(v)))
-  parts.push(valleySvg('text', { x: width - r - 4, y: height - b - 6, 'text-anchor': 'end' }, xLabel), valleySvg('text', { x: l + 5, y: t + 10 }, yLabel))
+  parts.push(valleySvg('text', { x: width - r - 4, y: height - b - 6, 'text-anchor': 'end' }, xLabel), valleySvg('text', { x: width - r - 4, y: t + 10, 'text-anchor': 'end' }, yLabel))
   return { px, py, left: l, bottom: height - b, unit: (right - left) / (width - l - r), parts }
 }
 
@@ -100,46 +96,42 @@ function valleyTable(rate, seed) {
 
 export default {
   render({ model, el }) {
-    dress(el, partsStyle + valleyStyle)
-    keepKeys(el)
     const { told, alert, tell, warn } = messages(), [scene, weights, losses, rates] = [0, 1, 2, 3].map(() => valleySvg('svg', { role: 'img' }))
     const names = [...valleyDials.map(d => d[0]), 'schedule', 'seed', 'at', 'done'], state = following(model, names, perFrame(refresh))
-    let frame = null, table = ''
-    const dials = valleyDials.map(([name, label, min, max, step, log]) => [name, dial({ label, min, max, step, log, warn, change: v => put({ [name]: v }) })])
-    const put = values => { run.stop(); state.put(values) }
+    let frame = null
+    const put = values => { run.stop(); state.put(values) }, dials = dialRows(valleyDials, put, warn)
     const schedule = switcher({ label: 'The rate over the steps', options: [['constant', 'constant'], ['linear', 'falls to 0'], ['1cycle', '1cycle']], value: state.all.schedule, change: v => put({ schedule: v }) })
-    const tasks = taskList(valleyTasks, tell), dips = make('ul', { className: 'dips' }), body = make('tbody')
+    const tasks = taskList(valleyTasks, state, tell), dips = make('ul', { className: 'dips' }), body = make('tbody')
     const run = player({ ms: 120, others: [['To the end', Infinity]], move(k) {
-      const s = state.all, at = Math.max(0, Math.min(s.steps, s.at + k))
-      if (at === s.at) return false
-      state.put({ at })
-      return true
+      const s = state.all, at = between(s.at + k, 0, s.steps)
+      if (at !== s.at) state.put({ at })
+      return at !== s.at
     } })
     scene.setAttribute('class', 'hand')
     scene.setAttribute('tabindex', 0)
     scene.setAttribute('role', 'application')
-    const drag = e => { if (e.buttons) put({ start: Math.round(Math.max(-3, Math.min(6, frame.first + (e.clientX - scene.getBoundingClientRect().left - frame.left) * frame.unit)) * 10) / 10 }) }
+    const drag = e => { if (e.buttons) put({ start: Math.round(between(frame.first + (e.clientX - scene.getBoundingClientRect().left - frame.left) * frame.unit, -3, 6) * 10) / 10 }) }
     scene.addEventListener('pointerdown', e => { scene.setPointerCapture(e.pointerId); drag(e) })
     scene.addEventListener('pointermove', drag)
     scene.addEventListener('keydown', e => {
       const k = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[e.key]
       if (!k) return
       e.preventDefault()
-      put({ at: Math.max(0, Math.min(state.all.steps, state.all.at + k)) })
+      put({ at: between(state.all.at + k, 0, state.all.steps) })
     })
-    const charts = make('div', {}, make('h4', { textContent: 'Step by step' }), weights, losses, rates)
+    const charts = make('div', { className: 'charts' }, weights, losses, rates)
     const head = ['momentum', 'goes beyond', 'steps to settle', 'scatters by'].map(text => make('th', { scope: 'col', textContent: text }))
-    const memories = make('div', { className: 'panel' }, make('h4', { textContent: 'Three memories at this rate' }), make('table', {}, make('thead', {}, make('tr', {}, ...head)), body),
-      make('p', { className: 'soft', textContent: 'In the wide dip, at a constant rate. The first two without noise, from 4.5: how far beyond the bottom, and after how many steps within 0.1 for good. The last with noise 1: the standard deviation of the weight.', style: 'margin: 6px 0 0; font-size: 12.5px' }))
-    const left = make('div', {}, scene, make('p', { className: 'soft key', textContent: 'Dashed: the narrowest valley in which steps of this rate stay. Drag the ball to start elsewhere.' }), run.el, told, alert, dips)
-    el.append(make('h3', { textContent: 'ValleyLab' }), make('p', { className: 'soft', textContent: 'One weight, a narrow dip at −1 and a wide one at 2. Which steps stay, and where?' }),
-      make('div', { className: 'valley' }, left, charts, make('div', {}, ...dials.map(d => d[1]), make('div', { className: 'row', style: 'margin-top: 6px' }, 'The rate', schedule, button('Other noise', () => put({ seed: (state.all.seed + 1) % 100 })))), memories, make('div', { className: 'wide' }, tasks.el)))
+    const memories = make('div', { className: 'panel memories' }, make('h4', { textContent: 'Three memories at this rate' }), make('table', {}, make('thead', {}, make('tr', {}, ...head)), body),
+      note('In the wide dip, at a constant rate. Without noise, from 4.5: how far beyond the bottom, and after how many steps within 0.1 for good. With noise 1: the standard deviation of the weight.'))
+    const left = make('div', {}, scene, note('Dashed: the narrowest valley in which steps of this rate stay. Drag the ball to start elsewhere.'), run.el, told, alert, dips)
+    openLab(el, valleyStyle, 'ValleyLab', 'One weight, a narrow dip at −1 and a wide one at 2. Which steps stay, and where?', left, charts,
+      make('div', {}, ...dials.els, make('div', { className: 'row' }, 'The rate', schedule, button('Other noise', () => put({ seed: (state.all.seed + 1) % 100 })))), memories, tasks.el)
 
     function refresh() {
       const s = state.all
       s.at = Math.min(s.at, s.steps)
       const paths = valleyPaths(s), shown = paths.map(ws => ws.slice(0, s.at + 1)), wide = left.clientWidth || 320, beside = charts.clientWidth || 320
-      for (const [name, d] of dials) d.show(s[name])
+      dials.show(s)
       schedule.show(s.schedule)
       frame = valleyScene(scene, s, paths, wide)
       const k = frame.k, most = Math.max(1, ...shown.flat().map(w => valleyAt(w).loss))
@@ -149,20 +141,14 @@ export default {
       const all = Array.from({ length: s.steps }, (_, i) => valleyRate(s, i, s.steps))
       valleyCurves(rates, [all.slice(0, s.at + 1)], { width: beside, height: 90, steps: s.steps, y: [0, s.rate * 1.05], yLabel: 'rate', value: v => v })
       dips.replaceChildren(...valleyDips.map(d => valleyRule(d, s)))
-      const now = `${s.rate},${s.seed}`
-      if (now !== table) body.replaceChildren(...valleyTable(s.rate, s.seed).map(valleyRow))
-      table = now
+      body.replaceChildren(...valleyTable(s.rate, s.seed).map(valleyRow))
       const says = valleyTold(s, shown)
       scene.setAttribute('aria-label', `The valley. ${says} Arrow keys step.`)
       for (const [svg, name] of [[weights, 'weight'], [losses, 'loss'], [rates, 'rate']]) svg.setAttribute('aria-label', `The ${name} against the steps.`)
       tell(says)
-      const done = tasks.check(s.at === s.steps ? valleyMet(s, paths, valleyTable) : [], s.done)
-      if (done) state.put({ done })
+      tasks.check(s.at === s.steps ? valleyMet(s, paths, valleyTable) : [])
     }
-    const watch = new ResizeObserver(perFrame(refresh))
-    watch.observe(left)
-    refresh()
-    return () => { run.stop(); watch.disconnect(); state.stop() }
+    return keepUp(left, refresh, run, state)
   },
 }
 
@@ -171,9 +157,8 @@ function valleyRow({ momentum, overshoot, settled, scatter }) {
 }
 
 function valleyRule({ name, c }, s) {
-  const rate = valleyRate(s, Math.min(s.at, s.steps - 1), s.steps), limit = 2 / c * (1 + s.momentum) / (1 - s.momentum), holds = rate < limit
-  const rule = s.momentum ? `2/c times (1 + m)/(1 − m)` : '2/c'
-  return make('li', {}, `The ${name} dip, c = ${c}, holds rates below ${rule} = ${Number(limit.toPrecision(2))}: `, make('strong', { textContent: `${Number(rate.toPrecision(2))} ${holds ? 'stays ✓' : 'is thrown out ✗'}` }))
+  const rate = valleyRate(s, Math.min(s.at, s.steps - 1), s.steps), limit = valleyHolds(c, s.momentum), holds = rate < limit
+  return make('li', {}, `The ${name} dip, c = ${c}, holds rates below ${s.momentum ? '2/c · (1 + m)/(1 − m)' : '2/c'} = ${Number(limit.toPrecision(2))}: `, make('strong', { textContent: `${Number(rate.toPrecision(2))} ${holds ? 'stays ✓' : 'is thrown out ✗'}` }))
 }
 
 function valleyTold(s, shown) {

@@ -42,7 +42,8 @@ export function valleyPath(s, ball = 0) {
 
 export function valleyPaths(s) { return Array.from({ length: s.balls }, (_, b) => valleyPath(s, b)) }
 
-// The largest curvature that holds steps of this rate. With momentum m it is (1+m)/(1-m) times 2/rate.
+// The largest curvature that holds steps of this rate, and the largest rate that a dip of this curvature holds: 2/rate, and with
+// momentum m (1+m)/(1-m) times that.
 export function valleyHolds(rate, momentum = 0) { return 2 / rate * (1 + momentum) / (1 - momentum) }
 
 const valleyMean = v => v.reduce((a, b) => a + b, 0) / v.length
@@ -78,24 +79,24 @@ export function valleyMemories(rate, seed = 0) {
 }
 
 export const valleyTasks = [
-  { id: 'stay', text: 'Start on the far side of the narrow dip, left of −1.3, and come to rest in it.',
+  { id: 'stay', text: 'Start left of −1.3, and come to rest in the narrow dip.',
     met: (s, p) => s.start < -1.3 && valleyRests(p, 0, .1), said: 'A low rate settles where it began, whatever else there is.' },
-  { id: 'leave', text: 'From the same side, leave the narrow dip and stay in the wide one.',
-    met: (s, p) => s.start < -1.3 && valleyRests(p, 1, .5), said: 'Above 2/c, here 0.083, the narrow dip cannot hold a step. A high rate can only stay in wide valleys.' },
+  { id: 'leave', text: 'Start there again, and stay in the wide dip.',
+    met: (s, p) => s.start < -1.3 && valleyRests(p, 1, .5), said: 'Above 2/c, here 0.083, the narrow dip cannot hold a step: a high rate can only stay in wide valleys.' },
   { id: 'diverge', text: 'Make it diverge.',
     met: (s, p) => valleyFate(p) === 'diverged', said: 'Above 2/c of the widest valley each step lands higher than the last.' },
-  { id: 'rest', text: 'Five balls, noise of at least 1, a rate of at least 0.5 and a start at 5 or beyond: bring all of them to rest within 0.5 of the bottom of the wide dip.',
+  { id: 'rest', text: 'Noise 1 or more, rate 0.5 or more, a start at 5 or beyond: bring five balls to rest within 0.5 of the wide dip’s bottom.',
     met: (s, p) => s.balls >= 5 && s.noise >= 1 && s.rate >= .5 && s.start >= 5 && valleyRests(p, 1, .5),
-    said: 'At a constant rate they jump to and fro for ever. With a rate that falls to zero they come to rest.' },
-  { id: 'swing', text: 'Without noise, from 4.5, swing more than 1.5 beyond the bottom of the wide dip, and end in it.',
+    said: 'At a constant rate they jump to and fro for ever. A rate that falls to zero brings them to rest.' },
+  { id: 'swing', text: 'From 4.5 and without noise, swing more than 1.5 beyond the wide dip’s bottom, and end in it.',
     met: (s, p) => s.noise === 0 && s.start === 4.5 && valleyOvershoot(p[0]) > 1.5 && valleyFate(p) === 'wide',
     said: 'A long memory pushes on when the valley has long turned upwards: 0.4 beyond at rate 0.05, 1.75 beyond at rate 1.' },
-  { id: 'same', text: 'In the table of three memories, find a rate at which memory averages nothing away: the three scatter alike, within a tenth.',
+  { id: 'same', text: 'Find a rate at which memory averages nothing away: all three scatter alike, within a tenth.',
     met: (s, p, memories) => { const v = memories(s.rate, s.seed).map(m => m.scatter); return Math.max(...v) < 1.1 * Math.min(...v) },
-    said: 'Many small steps average by themselves. Here a long memory only overshoots, and needs longer to arrive.' },
-  { id: 'calm', text: 'And one at which it does: the middle memory scatters less than three quarters as much as none.',
+    said: 'Many small steps average by themselves. A long memory only overshoots here.' },
+  { id: 'calm', text: 'And one at which it does: 0.85 scatters less than three quarters as much as 0.',
     met: (s, p, memories) => { const [none, middle] = memories(s.rate, s.seed); return middle.scatter < .75 * none.scatter },
-    said: 'Where steps are long, a memory averages. The longest does no better than the middle one, and takes three times as long to settle.' },
+    said: 'Where steps are long, memory averages. But 0.95 does no better than 0.85, and takes three times as long to settle.' },
 ]
 
 // The tasks that these settings fulfill.
