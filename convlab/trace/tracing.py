@@ -16,11 +16,11 @@ import torch
 from torch import nn, Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
-from convlab.checks import kind, sizes
-from convlab.trace.reach import Chosen, Mix, Move, Node, Pairs, Point, _amin, _map_dims, _size, _small
-from convlab.trace.counting import _count
-from convlab.trace.rules import NeedsNumbers, _Call, _find_rule, _reshaped, _rule, _type
-from convlab.trace.twin import Guard, _apart, _memory, _run_on_meta, _tensors, _to_meta, _twin, _written
+from ..checks import kind, sizes
+from .reach import Chosen, Mix, Move, Node, Pairs, Point, amin_kept, map_dims, field_size, unexpanded
+from .counting import count_products
+from .rules import NeedsNumbers, Call, find_rule, reshaped_dims, make_rule, operation_name
+from .twin import Guard, set_apart, memory_key, run_on_meta, tensors_in, to_meta, twin_of, written_tensors
 
 # %% ../../nbs/trace/tracing.ipynb #f8c77c9c
 def _layout(t): # how a tensor reads its memory
@@ -48,7 +48,7 @@ def _laid_over(old, layout, new, over):
     src,shape = where[at],layout[0]
     if (src < 0).all(): return old
     if torch.equal(src, torch.arange(len(to))): # the same values in another shape
-        return (Move(lambda ts: ts[0].reshape(shape), [None], _reshaped), [new]) if new else None
+        return (Move(lambda ts: ts[0].reshape(shape), [None], reshaped_dims), [new]) if new else None
     if (src >= 0).all(): old = None
     if not old and not new: return None
     def read(ts): return torch.where(src >= 0, ts[1].reshape(-1)[src], ts[0].reshape(-1)).reshape(shape)
@@ -59,7 +59,7 @@ def _jump_of(node, k, before):
     "How the first positions of axis `k` step along its dimension; `before`: how they stepped in the source."
     d, = node.dims[k]
     if node.shape[d] < 2: return before
-    t = _amin(_small(node.ends[k][0]), [i for i in range(len(node.shape)) if i != d]).reshape(-1).expand(node.shape[d])
+    t = amin_kept(unexpanded(node.ends[k][0]), [i for i in range(len(node.shape)) if i != d]).reshape(-1).expand(node.shape[d])
     t = t[t.isfinite()]
     if len(t) < 2: return before
     for p in range(1, min(len(t)//2, 64)+1):
@@ -84,7 +84,7 @@ def _widen(node, k, merged, n):
     "Mark as 'whole image' what merges all positions of axis `k`, of length `n`, and covers it."
     all_of = any(s.dims[k] and all(a is None or d in [i%len(s.shape) for i in a] for d in s.dims[k]) for s,a in zip(node.srcs, merged))
     if not all_of: return
-    first,last = map(_small, node.ends[k])
+    first,last = map(unexpanded, node.ends[k])
     whole = (first <= 0) & (last <= 1-n)
     node.ends[k] = [torch.where(whole, -math.inf, e).expand(node.shape) for e in (first,last)]
 
@@ -106,7 +106,7 @@ class Places:
 
     def put(self, t, node, write=False):
         "`t` holds what `node` describes (`None`: a constant) from now on."
-        key = _memory(t)
+        key = memory_key(t)
         if key not in self.memory: self.memory[key],write = _Cell(),True
         cell,layout = self.memory[key],_layout(t)
         if write: cell.writes.append((layout, node))
@@ -114,7 +114,7 @@ class Places:
 
     def node(self, t):
         "What the values of `t` depend on; `None` if it is a constant."
-        cell,layout = self.memory.get(_memory(t)),_layout(t)
+        cell,layout = self.memory.get(memory_key(t)),_layout(t)
         if cell is None: return None
         seen,node = cell.reads.get(layout, (0, None))
         self.busy = True # what we compute here is no part of the model
@@ -200,16 +200,17 @@ class Follower(Places, Guard):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if self.busy: return func(*args, **kwargs)
-        c = _Call(func, args, kwargs, self)
+        c = Call(func, args, kwargs, self)
         if _composite(func) and not c.has_rule:
             with self: return func.decompose(*args, **kwargs)
         if c.name == '_local_scalar_dense' and c.nodes and not self.numbers: raise NeedsNumbers(c.title)
         meta = any(t.is_meta for t in c.tensors)
-        out = _run_on_meta(self.run, func, args, kwargs) if meta else self.run(func, args, kwargs)
+        out = run_on_meta(self.run, func, args, kwargs) if meta else self.run(func, args, kwargs)
         if meta and c.mutable and isinstance(out, Tensor) and not args[0].is_meta: out = args[0]
-        c.ran(out, _written(func, args, kwargs) if c.mutable else [])
+        c.ran(out, written_tensors(func, args, kwargs) if c.mutable else [])
         if not c.outs: return out
-        products,found = self.mine(_count, c, 'it is not counted'),self.mine(self.follow, c, 'it is taken to depend on everything')
+        products,found = self.mine(count_products, c, 'it is not counted'),self.mine(self.follow, c, 'it is taken to depend on everything')
+        for note in c.notes: self.say(note)
         self.note(c, products, *(found or self.anything(c)))
         return out
 
@@ -235,12 +236,11 @@ class Follower(Places, Guard):
         "The rule for the operation `c`, and a node for each of its results."
         if not c.nodes:
             for t in c.written:
-                if _memory(t) in self.memory: self.put(t, None, True)
-            if c.name in ('_to_copy','lift_fresh') and c.out.is_meta and not c.tensors[0].is_meta: self.values[_memory(c.out)] = c.tensors[0]
+                if memory_key(t) in self.memory: self.put(t, None, True)
+            if c.name in ('_to_copy','lift_fresh') and c.out.is_meta and not c.tensors[0].is_meta: self.values[memory_key(c.out)] = c.tensors[0]
             return None,[]
-        if c.name in _same_memory: return _rule([], c.tensors),[self.node(c.out)]
-        rule = _find_rule(c)
-        for note in c.notes: self.say(note)
+        if c.name in _same_memory: return make_rule([], c.tensors),[self.node(c.out)]
+        rule = find_rule(c)
         found = [(i,c.nodes[id(t)]) for i,t in enumerate(rule.srcs) if id(t) in c.nodes]
         srcs,nodes = [n for _,n in found],[]
         for o,how in zip(c.outs, _hows(c, rule.how, [i for i,_ in found])):
@@ -261,7 +261,7 @@ class Tracer(Follower):
         super().__init__(twin, numbers)
         self.twin,self.all_params = twin,list(twin.parameters())
         self.owned = {} # for a piece of memory the parameters that it was made from
-        for p in self.all_params: self.owned.setdefault(_memory(p), set()).add(p)
+        for p in self.all_params: self.owned.setdefault(memory_key(p), set()).add(p)
         self.rows,self.calls,self.stack,self.credited,self.out = [],{},[],set(),[]
 
     def listen(self):
@@ -278,7 +278,7 @@ class Tracer(Follower):
     def leave(self, m, out):
         while self.stack[-1][0] is not m: self.stack.pop() # a layer failed, and the model went on
         _,leaf,row = self.stack.pop()
-        ts = _tensors(out)
+        ts = tensors_in(out)
         found = [(i,n) for i,t in enumerate(ts) if t.numel() and (n := self.node(t))] # nothing is no place
         self.calls.setdefault(row.name, []).append(found)
         if leaf and ts: self.finish(row, found[0][1] if found else Node(ts[0].shape), ts, m)
@@ -291,9 +291,9 @@ class Tracer(Follower):
         self.rows.append(row)
 
     def note(self, c, products, rule, nodes):
-        owned = set().union(*(self.owned.get(_memory(t), ()) for t in c.tensors))
+        owned = set().union(*(self.owned.get(memory_key(t), ()) for t in c.tensors))
         if not c.nodes and owned:
-            for o in c.outs: self.owned.setdefault(_memory(o), set()).update(owned)
+            for o in c.outs: self.owned.setdefault(memory_key(o), set()).update(owned)
         if not c.nodes and not (owned and products is None): products = products or 0
         if nodes or products is None or products: self.credit(c, rule, nodes[0] if nodes and nodes[0] else Node(c.out.shape), products, owned)
 
@@ -305,7 +305,7 @@ class Tracer(Follower):
         branches = len(set(map(id, node.srcs))) > 1
         large = rule and not isinstance(rule.how, (Point,Move,list)) and c.name != 'constant_pad_nd'
         own = not leaf and (params or products != 0 or branches or large)
-        if own: row = Row(row.name if row else '', _type(c), (), depth=row.depth if row else 0)
+        if own: row = Row(row.name if row else '', operation_name(c), (), depth=row.depth if row else 0)
         if row is None or not leaf and not own: return
         row.params += params
         if products is None: row.uncounted += (c.title,)
@@ -370,18 +370,18 @@ def _idle(t):
 # %% ../../nbs/trace/tracing.ipynb #02745b86
 def _run(t, args, kwargs, number):
     "Call the twin of tracer `t`, and return what it returns; `number` gives a tensor numbers."
-    fill = number if t.numbers else _to_meta
+    fill = number if t.numbers else to_meta
     args,kwargs = tree_map(lambda a: fill(a) if isinstance(a, Tensor) else a, (args, kwargs))
     if not t.numbers: args,kwargs = tree_map(lambda a: a.clone() if isinstance(a, Tensor) else a, (args, kwargs)) # a model may write into them
     ts = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
     t.listen()
     t.start(next((a for a in ts if a.is_floating_point() or a.is_complex()), ts[0]))
-    with torch.inference_mode(False), torch.no_grad(), _apart(), Watch(t), t: return t.twin(*args, **kwargs)
+    with torch.inference_mode(False), torch.no_grad(), set_apart(), Watch(t), t: return t.twin(*args, **kwargs)
 
 def _read(t, out):
     "The tracer `t` with all that follows from its run, which returned `out`, and without what holds the model, or memory."
     for r in t.rows: r.field,r.jump = _seen(r.node, t.sizes)
-    t.out = [(i,n) for i,o in enumerate(_tensors(out)) if o.numel() and (n := t.node(o))]
+    t.out = [(i,n) for i,o in enumerate(tensors_in(out)) if o.numel() and (n := t.node(o))]
     t.unused = sum(p.numel() for p in t.all_params if p not in t.credited)
     t.uncalled = [n for n,m in t.twin.named_modules() if n not in t.calls and not any(True for _ in m.children())]
     t.idle = _idle(t)
@@ -392,7 +392,7 @@ def _read(t, out):
 # %% ../../nbs/trace/tracing.ipynb #35e4e601
 def _seen(node, sizes): # the columns of a row that are about places
     if not node.ends: return (),()
-    return tuple(_size(node, k, n) for k,n in enumerate(sizes)), tuple(map(_plain, node.jumps)) if _map_dims(node) else ()
+    return tuple(field_size(node, k, n) for k,n in enumerate(sizes)), tuple(map(_plain, node.jumps)) if map_dims(node) else ()
 
 # %% ../../nbs/trace/tracing.ipynb #b0f83576
 def _with_zeros(twin): # for a model on the device `meta`, which cannot run on noise: zeros, which take no memory, for its weights
@@ -415,7 +415,7 @@ def trace_model(
     _checked(model)
     args,kwargs,number = _call_args(model, input_size, inputs)
     for numbers in (False, True):
-        twin = _twin(model)
+        twin = twin_of(model)
         bare = numbers and any(p.is_meta for p in (*twin.parameters(), *twin.buffers()))
         t = Tracer(_with_zeros(twin) if bare else twin, numbers)
         if bare: t.say('the model is on the device meta, without numbers: zeros stand in for them')

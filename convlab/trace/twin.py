@@ -129,7 +129,7 @@ _copiers = {Tensor:_tensor, dict:_dict, (list,deque):_list, tuple:_tuple, set:_s
             types.BuiltinMethodType:_builtin, types.FunctionType:_function, weakref.ref:_ref, RemovableHandle:_handle}
 
 # %% ../../nbs/trace/twin.ipynb #d56de719
-def _twin(
+def twin_of(
     model:nn.Module, # left alone
 ) -> nn.Module: # in evaluation mode
     "The same network with the same weights, as a thing of its own."
@@ -143,34 +143,34 @@ class _Itself: # for tensors without memory to tell them apart by, such as spars
     def __hash__(self): return id(self.t)
     def __eq__(self, other): return isinstance(other, _Itself) and self.t is other.t
 
-def _memory(t):
+def memory_key(t):
     try: return StorageWeakRef(t.untyped_storage())
     except (NotImplementedError,RuntimeError): return _Itself(t)
 
-def _written(func, args, kwargs): # the tensors that an operation writes into
+def written_tensors(func, args, kwargs): # the tensors that an operation writes into
     named = [*zip(func._schema.arguments, args), *((a, kwargs[a.name]) for a in func._schema.arguments if a.name in kwargs)]
     return [t for a,v in named if a.alias_info and a.alias_info.is_write for t in tree_leaves(v) if isinstance(t, Tensor)]
 
 # %% ../../nbs/trace/twin.ipynb #b3a381eb
-def _tensors(out, deep=0):
+def tensors_in(out, deep=0):
     "All tensors of what a module returned: in lists, dicts, dataclasses, or other objects."
     if isinstance(out, Tensor): return [out]
     if isinstance(out, dict): out = out.values()
     elif not isinstance(out, (list,tuple,set)):
         if isinstance(out, (str,bytes,int,float,complex,type(None),np.ndarray,nn.Module,type)) or deep > 3: return []
         out = getattr(out, '__dict__', {}).values()
-    return [t for o in out for t in _tensors(o, deep+1)]
+    return [t for o in out for t in tensors_in(o, deep+1)]
 
 # %% ../../nbs/trace/twin.ipynb #11e96cca
 class Guard(TorchDispatchMode):
     "Puts back what the operations of a twin do to the parameters' numbers, and to PyTorch's random ones."
     def __init__(self, model):
         super().__init__()
-        self.params,self.saved = {_memory(p):p for p in model.parameters()},[]
+        self.params,self.saved = {memory_key(p):p for p in model.parameters()},[]
 
     def run(self, func, args, kwargs):
         if func._schema.is_mutable:
-            for k in map(_memory, _written(func, args, kwargs)):
+            for k in map(memory_key, written_tensors(func, args, kwargs)):
                 p = self.params.get(k)
                 if p is not None and not any(p is q for q,_ in self.saved): self.saved.append((p, p.detach().clone()))
         random = torch.Tag.nondeterministic_seeded in func.tags
@@ -186,7 +186,7 @@ class Guard(TorchDispatchMode):
 
 # %% ../../nbs/trace/twin.ipynb #9d58752f
 @contextmanager
-def _apart():
+def set_apart():
     "Settings of this thread, and of Python's and NumPy's random numbers, for the time that a twin is called."
     cached,states = torch.is_autocast_cache_enabled(),(random.getstate(), np.random.get_state())
     eager = torch.compiler.set_stance('force_eager') if 'torch._dynamo' in sys.modules else nullcontext()
@@ -200,13 +200,13 @@ def _apart():
             np.random.set_state(states[1])
 
 # %% ../../nbs/trace/twin.ipynb #00b85817
-def _to_meta(a):
+def to_meta(a):
     if not isinstance(a, Tensor) or a.is_meta: return a
     try: return torch.empty_strided(a.shape, a.stride(), dtype=a.dtype, device='meta')
     except RuntimeError: return a.to('meta')
 
-def _run_on_meta(run, func, args, kwargs):
-    args,kwargs = tree_map(_to_meta, (args, kwargs))
+def run_on_meta(run, func, args, kwargs):
+    args,kwargs = tree_map(to_meta, (args, kwargs))
     if func is not torch.ops.aten._native_batch_norm_legit_no_training.default: return run(func, args, kwargs)
     out = torch.empty_like(args[0]) # PyTorch finds this shape by working out the formula: a fifth of the time of a table
     return out,out.new_empty(0),out.new_empty(0)
