@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from convlab import compat  # noqa: F401  makes torchvision importable
 from convlab.trace.probing import index_at, bounding_box, probe_gradient
 from convlab.trace.reach import map_dims
-from convlab.receptive import ReceptiveField, layer_node, walk_back
+from convlab.trace.fields import ReceptiveField, layer_node, walk_back
 from convlab.trace.table import arithmetic_table, totals
 from convlab.trace.tracing import trace_model
 import torchvision
@@ -130,9 +130,9 @@ def probe(model, name, size):
     nth, node = t.calls[layer][-1][0]
     dims = maps.get(layer)
     place = [rng.randrange(node.shape[d]) for d in dims] if dims else None
-    run = [next(iter(d)) for d in t.image.dims]
+    run = t.image_dims
     ours = bounding_box(walk_back(t, node, place)[t.image], run)
-    theirs = bounding_box(probe_gradient(model, t.image.shape, layer, len(t.calls[layer]), nth, index_at(node.shape, dims, place), 0) != 0, run)
+    theirs = bounding_box(probe_gradient(model, t.image.shape, layer, len(t.calls[layer]), nth, index_at(node.shape, dims, place), 0)[0] != 0, run)
     return 'equal' if ours == theirs else f'{layer} {place} of {little}: {ours} by tracing, {theirs} by the gradient'
 
 

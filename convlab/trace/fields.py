@@ -11,9 +11,10 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor
 from ..checks import whole
-from .probing import index_at, bounding_box
-from .internals import plain_name
-from .reach import Node, map_dims, field_size, node_field
+from .places import measured_from
+from .probing import bounding_box, index_at
+from .internals import plain_name, undisturbed
+from .reach import Node, amin_kept, field_size, map_dims, node_field, unexpanded, worst
 from .tracing import plain_jump, tell, warn
 
 # %% ../../nbs/trace/fields.ipynb #00880e30
@@ -52,8 +53,14 @@ class ReceptiveField:
     "What the positions of a layer's output depend on, as if the image went on beyond its borders. One entry for each axis of the image."
     def __init__(self, node:Node, image_size:tuple):
         self.node,self.image_size = node,tuple(image_size)
-        self.first,self.last = zip(*[node_field(node, k) for k in range(len(image_size))]) if image_size else ((),())
-        sizes = [field_size(node, k, n) for k,n in enumerate(self.image_size)]
+        with undisturbed(): self._measure()
+        # 'exact'; 'upper bound': some positions may depend on less; 'depends on the data': the image itself chooses what it depends on
+        self.status = worst([node.status, 'exact' if _is_box(node) else 'upper bound'])
+
+    def _measure(self):
+        node,axes = self.node,range(len(self.image_size))
+        self.first,self.last = zip(*[node_field(node, k) for k in axes]) if axes else ((),())
+        sizes = [field_size(node, k, self.image_size[k]) for k in axes]
         self.whole = tuple(s == math.inf for s in sizes) # does some position see the whole image, by construction?
         self.size = tuple(n if w else s for s,n,w in zip(sizes, self.image_size, self.whole)) # pixels, of the position that sees most
         self.jump = tuple(plain_jump(j) if map_dims(node) else None for j in node.jumps)
@@ -69,18 +76,59 @@ class ReceptiveField:
         ends = [(max(0, f[i].min().item()), min(n-1, l[i].max().item())+1) for f,l,n,i in zip(self.first, self.last, self.image_size, at)]
         return tuple((int(a), int(b)) for a,b in ends) if all(a < b for a,b in ends) else None
 
-    def __repr__(self): return f"ReceptiveField(size={self.size}, jump={self.jump}, start={self.start}, whole={self.whole})"
+    def __repr__(self):
+        return f"ReceptiveField(size={self.size}, jump={self.jump}, start={self.start}, whole={self.whole}, status={self.status!r})"
+
+def _is_box(node):
+    "Do the rows that a position depends on follow from its row alone, and the columns from its column, and so on?"
+    dims = map_dims(node)
+    if not dims or len(dims) < 2: return True
+    with undisturbed(): own = [[_at_positions(e, dims) for e in ends] for ends in node.ends] # of each position
+    lines = [[e.amin([j for j in range(len(dims)) if j != k], keepdim=True) for e in ends] for k,ends in enumerate(own)] # of its row, and so on
+    nothing = sum((first == math.inf).int() for first,_ in lines) > 0
+    same = [(o == l) | nothing for k in range(len(dims)) for o,l in zip(own[k], lines[k])]
+    return all(s.all() for s in same)
+
+def _at_positions(end, dims): # one axis for each of `dims`, in their order, the smallest over all others; repetitions left out
+    end = unexpanded(end)
+    others = [d for d in range(end.dim()) if d not in dims]
+    return amin_kept(end, others).permute(*dims, *others).flatten(len(dims))[...,0]
 
 # %% ../../nbs/trace/fields.ipynb #0cec146a
 def walk_back(t, node, place):
     "For each node that the activation at `place` depends on, which of its values."
+    with undisturbed():
+        masks = {node: _marked(node, place)}
+        for n in reversed(t.order):
+            if n not in masks or not n.srcs: continue
+            for s,m in zip(n.srcs, n.how.back(masks[n], [s.shape for s in n.srcs])): masks[s] = masks[s]|m if s in masks else m
+        return masks
+
+def _marked(node, place): # true at a place of the map of `node`, in all channels
     mask = torch.zeros(node.shape, dtype=torch.bool)
     mask[index_at(node.shape, map_dims(node), place)] = True
-    masks = {node: mask}
-    for n in reversed(t.order):
-        if n not in masks or not n.srcs: continue
-        for s,m in zip(n.srcs, n.how.back(masks[n], [s.shape for s in n.srcs])): masks[s] = masks[s]|m if s in masks else m
-    return masks
+    return mask
+
+# %% ../../nbs/trace/fields.ipynb #d5e4f594
+def walk_forth(t, place):
+    "For each node that the pixel at `place` of the image reaches, which of its values."
+    with undisturbed():
+        masks = {t.image: _marked(t.image, place)}
+        for n in t.order:
+            if not any(s in masks for s in n.srcs): continue
+            ts = [torch.where(masks[s], 0., math.inf) if s in masks else torch.tensor(math.inf).expand(s.shape) for s in n.srcs]
+            masks[n] = n.how.ends(ts, n.shape, {}) == 0
+        return masks
+
+# %% ../../nbs/trace/fields.ipynb #e442e850
+def measured_in(t, node, layer, of):
+    "A copy of `node`, the output of `layer`, with its field in positions of the map that layer `of` returns; and the sizes of that map."
+    origin,_ = layer_node(t, of)
+    dims = map_dims(origin)
+    if not dims: raise ValueError(f"of must name a layer that returns a map; the output of {of!r} has shape {origin.shape[1:]}")
+    copies = measured_from(t.order, origin, warn)
+    if node not in copies: raise ValueError(f"{'the model' if layer is None else f'layer {layer!r}'} does not depend on what layer {of!r} returns last")
+    return copies[node],[origin.shape[d] for d in dims]
 
 # %% ../../nbs/trace/fields.ipynb #584ecc05
 edge_names = {1: ('left','right'), 2: ('top','bottom','left','right'), 3: ('front','back','top','bottom','left','right')}
@@ -90,6 +138,18 @@ def precedent_row(name, kind, node, masks):
     box = bounding_box(masks[node], dims) if dims and node in masks else None
     if box is None: return None
     return [name, kind, tuple(node.shape[d] for d in dims), *[e for ends in box for e in ends], tuple(b-a for a,b in box)]
+
+# %% ../../nbs/trace/fields.ipynb #d11945b4
+def disagreement(box, traced, status, hid, grad):
+    "Warn where the `box` of a gradient is not the one that was `traced`; `hid`: names of functions that may have hidden something."
+    if grad.isnan().any(): warn(f'the gradient of {int(grad.isnan().sum())} values is not a number: they are left out')
+    if box == traced: return
+    why = f'; {", ".join(sorted(hid))} may hide from a gradient what they look at' if hid else ''
+    if status != 'exact': why += f"; the second is {'an upper bound' if status == 'upper bound' else 'a matter of the image itself'}"
+    warn(f'the gradient finds {box}, trace_precedents {traced}{why}')
+
+def on_map(mask, dims): # rows and columns of the map of a layer's output, in any channel; all values if it is not a map
+    return mask.any([d for d in range(mask.dim()) if d not in dims]) if dims else mask[0]
 
 # %% ../../nbs/trace/fields.ipynb #1296755c
 def image_batch(x): # `x` as a batch of images

@@ -10,7 +10,7 @@ import math
 from fractions import Fraction
 import torch
 from .internals import memory_key, memory_layout, undisturbed
-from .reach import Mix, Move, Node, Pairs, Point, amin_kept, map_dims, unexpanded
+from .reach import Mix, Move, Node, Pairs, Point, amin_kept, map_dims, unexpanded, worst
 from .rules import reshaped_dims
 
 # %% ../../nbs/trace/places.ipynb #11502a45
@@ -41,11 +41,7 @@ def _laid_over(old, layout, new, over):
     def read(ts): return torch.where(src >= 0, ts[1].reshape(-1)[src], ts[0].reshape(-1)).reshape(shape)
     return Move(read, [None if old else shape, None if new else over[0]]),[n for n in (old, new) if n]
 
-# %% ../../nbs/trace/places.ipynb #7f3dd504
-STATUSES = 'exact','upper bound','depends on the data' # of a field: it is that; it may be smaller; which part of it counts, the image says
-
-def worst(statuses): return max(statuses, key=STATUSES.index, default='exact')
-
+# %% ../../nbs/trace/places.ipynb #92d00c8a
 class Graph:
     "The nodes of one call in the order in which they were made, and which memory holds what they describe."
     def __init__(self): self.memory,self.order,self.floor = {},[],'exact' # floor: the status that a new node has at least
@@ -70,15 +66,15 @@ class Graph:
         cell.reads[layout] = len(cell.writes),node
         return node
 
-    def add(self, shape, how, srcs, steps=None, status='exact'):
+    def add(self, shape, how, srcs, steps=None, status='exact', fixed=None):
         "A node made by `how` from the nodes `srcs`; `None` if there are none."
         if not srcs: return None
-        node = Node(shape, how, srcs, steps, worst([status, self.floor, *(s.status for s in srcs)]))
+        node = Node(shape, how, srcs, steps, worst([status, self.floor]), fixed)
         self.order.append(node)
         return node
 
-# %% ../../nbs/trace/places.ipynb #1fe6640b
-def _step_of(first): # how far the first positions move from one cell to the next; of every p-th where they go in groups of p
+# %% ../../nbs/trace/places.ipynb #22c9c591
+def _step_of(first): # how far first (or last) positions move from one cell to the next; of every p-th where they go in groups of p
     for p in range(1, min(len(first)//2, 64)+1):
         step = first[p:] - first[:-p]
         if step[0] and (step == step[0]).all(): return Fraction(int(step[0].abs()), p) # backwards, if the image was turned
@@ -89,9 +85,11 @@ def _jump_of(node, k, before):
     "How the first positions of axis `k` step along its dimension; `before`: how they stepped in the source."
     d, = node.dims[k]
     if node.shape[d] < 2: return before
-    first = amin_kept(unexpanded(node.ends[k][0]), [i for i in range(len(node.shape)) if i != d]).reshape(-1).expand(node.shape[d])
-    first = first[first.isfinite()]
-    return before if len(first) < 2 else _step_of(first)
+    def along(end):
+        t = amin_kept(unexpanded(end), [i for i in range(len(node.shape)) if i != d]).reshape(-1).expand(node.shape[d])
+        return t[t.isfinite()]
+    first,last = map(along, node.ends[k])
+    return before if len(first) < 2 else _step_of(first) or _step_of(last) # all may begin at the same place
 
 # %% ../../nbs/trace/places.ipynb #89a4def4
 def _tell_apart(node):
@@ -167,3 +165,23 @@ def measure(order, sizes, say):
                 say(f'a fault of convlab, not of the model: {type(e).__name__} ({e}); a tensor is taken to depend on everything')
                 node.how,node.steps,node.status = Mix(*[None]*len(node.srcs)),{},worst(['upper bound', node.status])
                 _measure(node, sizes)
+
+# %% ../../nbs/trace/places.ipynb #df515c83
+def measured_from(order, origin, say):
+    "Copies of the nodes that depend on `origin`, a map, with ends in its positions: for each node of `order` its copy."
+    dims = map_dims(origin)
+    copies,sizes = {origin: Node(origin.shape)},[origin.shape[d] for d in dims]
+    with undisturbed(): begin(copies[origin], dims)
+    for n in order[order.index(origin)+1:]:
+        if not any(s in copies for s in n.srcs): continue
+        copies[n] = Node(n.shape, n.how, [copies.get(s) or _nothing(s, sizes) for s in n.srcs], n.steps, n.step)
+    measure([*copies.values()], sizes, say)
+    return copies
+
+def _nothing(node, sizes): # a node that does not depend on anything
+    res = Node(node.shape)
+    for _ in sizes:
+        res.ends.append([torch.tensor(math.inf).expand(node.shape)]*2)
+        res.dims.append(set())
+        res.jumps.append(None)
+    return res

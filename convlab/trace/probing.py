@@ -5,23 +5,70 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/trace/probing.ipynb #d9d4bf92
+# %% ../../nbs/trace/probing.ipynb #f10bf4d6
+import math
+import re
 from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from torch.overrides import TorchFunctionMode
-from .internals import tree_map, unwrapped
+from .internals import plain_name, tree_leaves, tree_map, undisturbed, unwrapped
 from .running import Guard, hook_layers, in_place, named_layers, tensors_in
 
-# %% ../../nbs/trace/probing.ipynb #48d29670
-_passed = set('''relu relu6 hardtanh leaky_relu elu selu celu silu gelu mish sigmoid logsigmoid hardsigmoid hardswish tanh hardshrink
-    softshrink tanhshrink softplus softsign prelu rrelu threshold clamp clip dropout dropout1d dropout2d dropout3d alpha_dropout
-    feature_alpha_dropout'''.split())
+# %% ../../nbs/trace/probing.ipynb #ea598170
+_stand_ins = {} # name of a function: what is computed in its place, from the same arguments
 
-def _plus_mean(x, dims): return x + x.mean(dims, keepdim=True) # a stand-in for all that normalizes over `dims`
+def _for(names): # decorator
+    def _add(f): return _stand_ins.update(dict.fromkeys(names.split(), f)) or f
+    return _add
 
-def _mean_windows(x, n, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+@_for('''relu relu6 hardtanh leaky_relu elu selu celu silu gelu mish sigmoid logsigmoid hardsigmoid hardswish tanh hardshrink
+    softshrink tanhshrink softplus softsign prelu rrelu threshold clamp clip clamp_min clamp_max dropout dropout1d dropout2d dropout3d
+    alpha_dropout feature_alpha_dropout erf erfc special_erf special_erfc special_expit sign sgn floor ceil round trunc fix''')
+def _passed(input, *args, **kwargs): return input
+
+@_for('maximum minimum fmax fmin')
+def _both(input, other): return input+other
+
+def _plus_mean(x, dims): return x + x.mean(dims, keepdim=True) # for all that normalizes over `dims`
+
+def _maps(x): return tuple(range(2, x.dim()))
+
+@_for('batch_norm')
+def _batch_norm(input, mean=None, var=None, weight=None, bias=None, training=False, *args, **kwargs):
+    return _plus_mean(input, (0,*_maps(input))) if training else input
+@_for('instance_norm')
+def _instance_norm(input, *args, **kwargs): return _plus_mean(input, _maps(input))
+@_for('group_norm')
+def _group_norm(input, *args, **kwargs): return _plus_mean(input, (1,*_maps(input)))
+@_for('layer_norm rms_norm')
+def _layer_norm(input, normalized_shape, *args, **kwargs): return _plus_mean(input, tuple(range(-len(normalized_shape), 0)))
+
+# %% ../../nbs/trace/probing.ipynb #901d5609
+@_for('max min median nanmedian mode')
+def _selected(input, dim=None, keepdim=False, *, other=None, name=''):
+    if isinstance(dim, Tensor) or other is not None: return input + (dim if other is None else other)
+    if dim is None: return input.mean()
+    mean = input.mean(dim, keepdim=keepdim)
+    return getattr(torch.return_types, name)((mean, torch.zeros_like(mean, dtype=torch.long)))
+
+@_for('amax amin')
+def _extreme(input, dim=(), keepdim=False): return input.mean(dim or tuple(range(input.dim())), keepdim=keepdim)
+
+@_for('kthvalue')
+def _kth(input, k, dim=-1, keepdim=False): return _selected(input, dim, keepdim, name='kthvalue')
+
+@_for('sort')
+def _sorted(input, dim=-1, descending=False, stable=False):
+    return torch.return_types.sort((_plus_mean(input, dim), input.detach().sort(dim, descending)[1]))
+
+@_for('topk')
+def _largest(input, k, dim=-1, largest=True, sorted=True):
+    return torch.return_types.topk((_plus_mean(input, dim).narrow(dim, 0, k), input.detach().topk(k, dim, largest)[1]))
+
+# %% ../../nbs/trace/probing.ipynb #1e17f70d
+def _mean_windows(x, n, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
     "Max pooling over `n` axes, with the mean in place of the maximum."
     out = getattr(F, f'max_pool{n}d')(x.detach(), kernel_size, stride, padding, dilation, ceil_mode)
     ks,s,p,dil = ([v]*n if isinstance(v, int) else list(v) for v in (kernel_size, stride or kernel_size, padding, dilation))
@@ -32,89 +79,125 @@ def _mean_windows(x, n, kernel_size, stride=None, padding=0, dilation=1, ceil_mo
         x = x.unfold(d, span, s[i])[...,::dil[i]].mean(-1)
     return x
 
-# %% ../../nbs/trace/probing.ipynb #f17682c2
-def _stand_in(name, args, kwargs):
-    "The harmless version of function `name`, or `None` if it is harmless itself."
-    a = dict(zip(('input','second','third','mean','var','training'), args)) | kwargs
-    x = a.get('input')
-    if name.rstrip('_') in _passed: return lambda: x
-    if name in ('max','min','amax','amin') and isinstance(x, Tensor): return _mean_of(name, x, a)
-    if 'adaptive_max_pool' in name:
-        return lambda: getattr(F, f'adaptive_avg_pool{name[-2:]}')(x, a.get('output_size', a.get('second')))
-    if 'max_pool' in name and name[-2:] in ('1d','2d','3d'):
-        return lambda: _mean_windows(args[0], int(name[-2]), *args[1:], **kwargs)
-    every = range(2, x.dim()) if isinstance(x, Tensor) else ()
-    if name == 'batch_norm':
-        train = kwargs.get('training', args[5] if len(args) > 5 else False)
-        return lambda: _plus_mean(x, (0,*every)) if train else x
-    if name == 'instance_norm': return lambda: _plus_mean(x, tuple(every))
-    if name == 'group_norm': return lambda: _plus_mean(x, (1,*every))
-    if name == 'layer_norm': return lambda: _plus_mean(x, tuple(range(-len(a.get('normalized_shape', a.get('second'))), 0)))
-    if name in ('softmax','log_softmax'): return lambda: _plus_mean(x, a.get('dim', a.get('second', -1)))
+def _pooling(name): # the stand-in for functions such as `adaptive_max_pool2d_with_indices`, or `None`
+    found = re.fullmatch(r'(adaptive_)?max_pool([123])d(_with_indices)?', name)
+    if not found: return None
+    kind,n = found[1] or '',int(found[2])
+    def pool(input, *args, return_indices=False, **kwargs):
+        mean = getattr(F, f'adaptive_avg_pool{n}d')(input, *args, **kwargs) if kind else _mean_windows(input, n, *args, **kwargs)
+        if not found[3] and not return_indices: return mean
+        return mean,getattr(F, f'{kind}max_pool{n}d')(input.detach(), *args, **kwargs, return_indices=True)[1]
+    return pool
 
-# %% ../../nbs/trace/probing.ipynb #a64575b3
-def _mean_of(name, x, a):
-    "Instead of the largest value along a dimension, the mean; `None` if `max` compares two tensors."
-    dim,keep = a.get('dim', a.get('second')),a.get('keepdim', a.get('third', False))
-    if isinstance(dim, Tensor) or 'other' in a: return lambda: x + (dim if isinstance(dim, Tensor) else a['other'])
-    if dim is None: return lambda: x.mean()
-    mean = x.mean(dim, keepdim=keep)
-    return lambda: mean if name[0] == 'a' else getattr(torch.return_types, name)((mean, torch.zeros_like(mean, dtype=torch.long)))
+# %% ../../nbs/trace/probing.ipynb #75858806
+def _visible_mean(scores, dim):
+    seen = scores.detach() > -1e4
+    x = torch.where(seen, scores, 0.)
+    return torch.where(seen, x + x.sum(dim, keepdim=True)/seen.sum(dim, keepdim=True).clamp(min=1), 0.)
 
-# %% ../../nbs/trace/probing.ipynb #80c2582e
-class _Positive(TorchFunctionMode):
-    "Run a model with positive parameters and nothing that hides a dependence."
-    def __init__(self, seed=0, dtype=torch.float64):
+@_for('softmax log_softmax special_softmax')
+def _softmax(input, dim=-1, *args, **kwargs): return _visible_mean(input, dim)
+
+@_for('scaled_dot_product_attention')
+def _attention(query, key, value, attn_mask=None, dropout_p=0., is_causal=False, scale=None, enable_gqa=False):
+    if enable_gqa: key,value = [t.repeat_interleave(query.shape[-3]//t.shape[-3], -3) for t in (key, value)]
+    scores = query @ key.mT
+    if is_causal: attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if attn_mask is not None: scores = torch.where(attn_mask, scores, -torch.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
+    return _visible_mean(scores, -1) @ value
+
+# %% ../../nbs/trace/probing.ipynb #d95b805d
+class Swapped(TorchFunctionMode):
+    "Run a model with other tensors in place of some of its own."
+    def __init__(self, swapped={}):
         super().__init__()
-        self.gen,self.params,self.dtype = torch.Generator().manual_seed(seed),{},dtype
+        self.swapped = dict(swapped)
 
-    def positive(self, a): # for each parameter, numbers in [0.5,1.5], divided by how many of them are added up
-        if not isinstance(a, nn.Parameter) or not a.is_floating_point(): return a
-        if a not in self.params:
-            fan = a[0].numel() if a.dim() > 1 else 1
-            self.params[a] = ((torch.rand(a.shape, generator=self.gen, dtype=torch.float64)+.5)/fan).to(a.device, self.dtype)
-        return self.params[a]
+    def swap(self, a): return self.swapped.get(a, a) if isinstance(a, Tensor) else a
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        args,kwargs = tree_map(self.swap, (args, kwargs or {}))
+        return func(*args, **kwargs)
+
+class Positive(Swapped):
+    "Run a model with positive parameters and nothing that hides a dependence; `hid` has the names of what may have hidden one."
+    def __init__(self, model, seed=0, dtype=torch.float64):
+        super().__init__()
+        self.gen,self.dtype,self.hid = torch.Generator().manual_seed(seed),dtype,set()
+        with undisturbed(): # now: random numbers may be forbidden later, as inside `vmap`
+            self.swapped = {b: b.detach().to(dtype) for b in model.buffers() if b.is_floating_point()}
+            self.swapped |= {p: self.positive(p) for p in model.parameters() if p.is_floating_point()}
+
+    def positive(self, p): # numbers in [0.5,1.5], divided by how many of them are added up
+        fan = math.prod(p.shape[1:]) or 1
+        return ((torch.rand(p.shape, generator=self.gen, dtype=torch.float64)+.5)/fan).to(p.device, self.dtype)
+
+    def widen(self, a): return a.to(self.dtype) if isinstance(a, Tensor) and a.is_floating_point() else a
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs,name = kwargs or {},getattr(func, '__name__', '')
-        if name in ('__get__','__set__'): return func(*args, **kwargs) # a property such as x.shape
-        safe = _stand_in(name, args, kwargs)
-        if safe: return safe()
-        args,kwargs = tree_map(self.positive, (args, kwargs))
+        if name == '__set__': return func(*args, **kwargs)
+        args,kwargs = tree_map(self.swap, (args, kwargs))
+        if name == '__get__': return func(*args, **kwargs) # a property such as x.dtype
+        if not _varies(args, kwargs): return self.wide_enough(func, args, kwargs)
+        out = self.instead(func, name.strip('_') if name.startswith('__') else name.rstrip('_'), args, kwargs)
+        if _hides(name, out): self.hid.add(name.strip('_'))
+        return out
+
+    def instead(self, func, name, args, kwargs):
+        safe = _stand_ins.get(name) or _pooling(name)
+        if safe is _selected: return safe(*args, **kwargs, name=name)
+        return safe(*args, **kwargs) if safe else self.wide_enough(func, args, kwargs)
+
+    def wide_enough(self, func, args, kwargs):
         try: return func(*args, **kwargs)
         except RuntimeError: # constants of another precision?
-            args,kwargs = tree_map(lambda a: a.to(self.dtype) if isinstance(a, Tensor) and a.is_floating_point() else a, (args, kwargs))
+            args,kwargs = tree_map(self.widen, (args, kwargs))
             return func(*args, **kwargs)
 
-# %% ../../nbs/trace/probing.ipynb #cda356e9
+def _varies(*values): return any(isinstance(t, Tensor) and t.requires_grad for t in tree_leaves(values)) # with the image
+
+def _hides(name, out): # does it return tensors, none of which has a gradient, and no new ones?
+    is_new = name.endswith('_like') or name.startswith('new_')
+    return not is_new and any(isinstance(t, Tensor) for t in tree_leaves(out)) and not _varies(out)
+
+# %% ../../nbs/trace/probing.ipynb #b1c7920b
 class _Reached(BaseException): pass # which no model catches
 
 def run_to(model, x, layer, times=1, nth=0, grad=False, mode=None):
     "Tensor number `nth` of what `layer` returns at its call number `times`; what comes later is not run."
     got,model = [],unwrapped(model)
-    for p in model.parameters() if mode else (): mode.positive(p) # now: random numbers may be forbidden later, as inside `vmap`
+    if grad and not mode: mode = Swapped(_with_gradients(model))
     def keep(name, m, given, out):
         got.append(tensors_in(out)[nth])
         if len(got) == times: raise _Reached
     with in_place(model, Guard(model), grad):
-        hook_layers({layer: named_layers(model)[layer or '']}, lambda name, m: None, keep)
+        hook_layers({layer: named_layers(model)[plain_name(layer or '')]}, lambda name, m: None, keep)
         try:
             with mode or nullcontext(): model(x)
         except _Reached: pass
+        except RuntimeError as e:
+            if grad and 'requires grad' in str(e): raise ValueError(f"{type(model).__name__} has no gradient from there on: {e}") from e
+            raise
     return got[-1]
+def _with_gradients(model): # copies of what was made in inference mode, which no gradient can pass
+    with torch.inference_mode(False), torch.no_grad(): return {t: t.clone() for t in (*model.parameters(), *model.buffers()) if t.is_inference()}
 
-# %% ../../nbs/trace/probing.ipynb #7000068e
+# %% ../../nbs/trace/probing.ipynb #27e29044
 def probe_gradient(model, shape, layer, times, nth, at, seed):
-    "The gradient of what is `at` a place of the output of `layer` by a positive input of this shape."
+    "The gradient of what is `at` a place of the output of `layer` by a positive input of this shape; and the names of what may have hidden some of it."
     device = next((p.device for p in model.parameters()), torch.device('cpu'))
     if device.type == 'meta': raise ValueError("model must have numbers; its parameters are on the device meta")
     dtype = torch.float32 if device.type == 'mps' else torch.float64 # which Apple's processors lack
-    with torch.inference_mode(False):
-        x = torch.rand(shape, dtype=torch.float64, device='cpu', generator=torch.Generator().manual_seed(seed)).to(device, dtype).requires_grad_()
-    out = run_to(model, x, layer, times, nth, True, _Positive(seed, dtype))
-    with torch.enable_grad(): # as different weights, so that no two channels cancel
-        if out.requires_grad: out = out*(torch.rand(out.shape, generator=torch.Generator().manual_seed(seed)) + .5).to(device, dtype)
-    return gradient_by(out, at, x)
+    with torch.inference_mode(False), torch.no_grad():
+        mode = Positive(unwrapped(model), seed, dtype)
+        gen = torch.Generator().manual_seed(seed)
+        x = torch.rand(shape, dtype=torch.float64, device='cpu', generator=gen).to(device, dtype).requires_grad_()
+    out = run_to(model, x, layer, times, nth, True, mode)
+    with torch.inference_mode(False), torch.enable_grad(): # as different weights, so that no two channels cancel
+        gen = torch.Generator().manual_seed(seed)
+        if out.requires_grad: out = out*(torch.rand(out.shape, generator=gen, dtype=torch.float32, device='cpu') + .5).to(device, dtype)
+    return gradient_by(out, at, x),mode.hid
 
 # %% ../../nbs/trace/probing.ipynb #65612dc5
 def gradient_by(out, at, x):
@@ -123,16 +206,17 @@ def gradient_by(out, at, x):
     with torch.inference_mode(False), torch.enable_grad(): grad, = torch.autograd.grad(out[at].sum(), x, allow_unused=True)
     return torch.zeros_like(x) if grad is None else grad
 
-# %% ../../nbs/trace/probing.ipynb #91167ee1
+# %% ../../nbs/trace/probing.ipynb #74e190e7
 def _span(hit): # (first, end) of what is true in a vector
     at = hit.nonzero()
     return int(at[0]), int(at[-1])+1
 
 def bounding_box(hit, dims): # the smallest box along `dims` round what is true
-    for d,s in enumerate(hit.stride()):
-        if s == 0 and d not in dims: hit = hit.narrow(d, 0, min(1, hit.shape[d]))
-    if not hit.any(): return None
-    return tuple(_span(hit.movedim(d, 0).reshape(hit.shape[d], -1).any(1)) for d in dims)
+    with undisturbed():
+        for d,s in enumerate(hit.stride()):
+            if s == 0 and d not in dims: hit = hit.narrow(d, 0, min(1, hit.shape[d]))
+        if not hit.any(): return None
+        return tuple(_span(hit.movedim(d, 0).reshape(hit.shape[d], -1).any(1)) for d in dims)
 
 def index_at(shape, dims, place): # an index: this place of a map, in all channels
     return tuple(place[dims.index(d)] if place is not None and d in dims else slice(None) for d in range(len(shape)))

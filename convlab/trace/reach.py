@@ -11,6 +11,10 @@ from fractions import Fraction
 import torch
 
 # %% ../../nbs/trace/reach.ipynb #30596bca
+STATUSES = 'exact','upper bound','depends on the data' # of a field: it is that; it may be smaller; which part of it counts, the image says
+
+def worst(statuses): return max(statuses, key=STATUSES.index, default='exact')
+
 class Node:
     "One tensor of a network's computation, with the part of the image that each of its values depends on."
     def __init__(self,
@@ -18,9 +22,11 @@ class Node:
         how=None, # what made it: `Point`, `Mix`, `Scan`, `Move`, `Window` or `Pairs`; `None` for the image, and for what does not depend on it
         srcs=(), # the nodes that it was made from
         steps=None, # for a dimension of the source how its positions step in this one
-        status='exact', # of the field: 'exact', 'upper bound' or 'depends on the data'
+        step='exact', # status of this step alone
+        fixed=None, # its values that are the same for every image, NaN elsewhere; `None` if there are none
     ):
-        self.shape,self.how,self.srcs,self.steps,self.status = tuple(shape),how,list(srcs),steps or {},status
+        self.shape,self.how,self.srcs,self.steps,self.step,self.fixed = tuple(shape),how,list(srcs),steps or {},step,fixed
+        self.status = worst([step, *(s.status for s in srcs)]) # of the field
         self.ends = [] # for each axis of the image: first position, and minus the last one; so the smallest is always the widest
         self.dims = [] # for each axis of the image: the set of dimensions along which it runs here
         self.jumps = [] # for each axis of the image: how far it moves when we move by one here; `None` if nothing moves
@@ -118,17 +124,61 @@ class Mix:
 
 # %% ../../nbs/trace/reach.ipynb #e41054f2
 class Scan:
-    "Along one dimension every value comes from its own place and all before, as in a running sum."
-    def __init__(self, dim): self.dim,self.merged = dim,[(dim,)] # the last place sees all
+    "Along one dimension every value comes from its own place and all before, as in a running sum or a recurrent layer, which merges features too."
+    def __init__(self, dim, features=(), reverse=False): self.dim,self.features,self.reverse,self.merged = dim,features,reverse,[(dim,*features)]
+
+    def flipped(self, t): return t.flip(self.dim) if self.reverse else t
 
     def ends(self, ts, shape, slopes):
         t = unexpanded(ts[0])
-        return (t.cummin(self.dim)[0] if t.dim() else t).expand(shape)
+        if not t.dim(): return t.expand(shape)
+        if self.features: t = amin_kept(t, self.features)
+        return self.flipped(self.flipped(t).cummin(self.dim)[0]).expand(shape) # the last place sees all
 
     def back(self, mask, shapes):
-        return [mask.flip(self.dim).cumsum(self.dim).flip(self.dim) > 0 if mask.dim() else mask]
+        if not mask.dim(): return [mask]
+        if self.features: mask = mask.any(self.features[0], keepdim=True)
+        after = self.flipped(mask).flip(self.dim).cumsum(self.dim).flip(self.dim) > 0
+        return [self.flipped(after).expand(shapes[0])]
 
-    def dims(self, i, d, shapes, out): return {d}
+    def dims(self, i, d, shapes, out): return set() if d in self.features else {d}
+
+# %% ../../nbs/trace/reach.ipynb #d16fd151
+class Linked:
+    "Along one dimension value `i` comes from the values `j` of the source for which `links[i,j]`, as in attention behind a mask; others may be merged."
+    def __init__(self,
+        dim, # counted from the end
+        links, # bools [places of the output, places of the source]
+        features=(), # dimensions that are merged, counted from the end
+    ): self.dim,self.links,self.features,self.merged = dim,links,features,[(dim,*features)]
+
+    def ends(self, ts, shape, slopes):
+        t = unexpanded(ts[0].expand(ts[0].shape))
+        if self.features: t = amin_kept(t, [d%t.dim() for d in self.features])
+        t = t.expand([n if d != t.dim()+self.dim else self.links.shape[1] for d,n in enumerate(t.shape)]).movedim(self.dim, -1)
+        rows = [torch.where(l, t[...,None,:], math.inf).amin(-1) for l in self.links.split(max(1, 2**24//max(1, t.numel())))]
+        return torch.cat(rows, -1).movedim(-1, self.dim).expand(shape)
+
+    def back(self, mask, shapes):
+        for d in self.features: mask = mask.any(d, keepdim=True)
+        mask = (mask.movedim(self.dim, -1).float() @ self.links.float()).movedim(-1, self.dim) > 0
+        return [mask.expand(shapes[0])]
+
+    def dims(self, i, d, shapes, out): return set() if d - len(shapes[i]) in self.features else {d}
+
+class Hidden:
+    "As `how`, but some values of the result are constants."
+    def __init__(self, how, hidden): self.how,self.hidden,self.merged = how,hidden,how.merged
+    def ends(self, ts, shape, slopes): return torch.where(self.hidden, math.inf, self.how.ends(ts, shape, slopes)).expand(shape)
+    def back(self, mask, shapes): return self.how.back(mask & ~self.hidden, shapes)
+    def dims(self, i, d, shapes, out): return self.how.dims(i, d, shapes, out)
+
+class Each:
+    "Every source in its own way."
+    def __init__(self, *hows): self.hows,self.merged = hows,[getattr(h, 'merged', [()])[0] for h in hows]
+    def ends(self, ts, shape, slopes): return _least([h.ends([t], shape, slopes) for h,t in zip(self.hows, ts)], shape)
+    def back(self, mask, shapes): return [h.back(mask, [s])[0] for h,s in zip(self.hows, shapes)]
+    def dims(self, i, d, shapes, out): return self.hows[i].dims(0, d, [shapes[i]], out)
 
 # %% ../../nbs/trace/reach.ipynb #414c48cf
 class Move:

@@ -26,7 +26,7 @@ class Call: # one operation with its arguments, as they were before it ran
         self.tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         self.shapes = {id(t):tuple(t.shape) for t in self.tensors}
         self.nodes,self.known = {id(t):n for t in self.tensors if (n := tracer.node(t))},tracer.values
-        self.has_rule,self.notes = self.name in _rules,[]
+        self.has_rule,self.notes = self.name in _rules or 'upsample' in self.name,[]
         self.status = 'exact' # of what its rule says
 
     def _described(self): # by a schema
@@ -114,6 +114,7 @@ def _pad(c):
 @_rule_for('max_unpool2d max_unpool3d')
 def _unpool(c): # a value goes back to where it may have come from: its pooling window, read the other way
     x,n = c['self'],int(c.name[-2])
+    if id(c['indices']) in c.nodes: c.status = 'depends on the data'
     pooled = getattr(c.nodes.get(id(c['indices'])), 'how', None)
     if not isinstance(pooled, Window): return make_rule(Mix(tuple(range(-n, 0))), [x])
     taps = {}
@@ -191,7 +192,13 @@ def _fft(c): return make_rule(Mix(tuple(c['dim']), stays=True), [c['self']])
 
 # %% ../../nbs/trace/rules.ipynb #170b9f9b
 @_rule_for('mkldnn_rnn_layer _cudnn_rnn lstm gru rnn_tanh rnn_relu')
-def _recurrent(c): return make_rule(Mix(None, stays=True), [c['input']]) # a whole sequence, layer by layer
+def _recurrent(c): # a whole sequence; in one direction a step knows those before it
+    x,others = c['input'],[t for t in c.tensors if t is not c['input'] and id(t) in c.nodes]
+    if others or c['batch_sizes'] is not None and c['batch_sizes'] != [] or x.dim() != 3: return make_rule(Mix(*[None]*(1+len(others)), stays=True), [x,*others])
+    if c['bidirectional'] and c.name != 'mkldnn_rnn_layer': return make_rule(Mix((_time(c), 2), stays=True), [x])
+    return make_rule(Scan(_time(c), (2,), bool(c['reverse'])), [x])
+
+def _time(c): return 1 if c['batch_first'] and c.name != 'mkldnn_rnn_layer' else 0 # which a layer of MKL-DNN always puts first
 
 @_rule_for('_thnn_fused_lstm_cell _thnn_fused_gru_cell')
 def _cell(c): return make_rule(Mix(*[(-1,)]*len(c.nodes)), [t for t in c.tensors if id(t) in c.nodes])
@@ -270,7 +277,9 @@ def _move(c):
     rest = [t for t in c.tensors if not any(t is d for d in data)]
     if any(id(t) in c.nodes for t in rest): # the image says where to
         if c.name == 'gather' and c.out.dim() and _sizes_but(c['self'], c['dim']) == _sizes_but(c['index'], c['dim']):
+            c.status = 'depends on the data'
             return make_rule(Mix((c['dim'],), ()), [c['self'], c['index']])
+        c.status = 'depends on the data'
         c.notes.append(f'{c.title} takes values from places that the image itself chooses: from anywhere, as far as can be said')
         return make_rule(Mix(*[None]*len(c.tensors)), c.tensors)
     if c['accumulate'] or c.name == 'scatter' and c['reduce'] is not None: return _added(c)
@@ -316,7 +325,9 @@ def _col2im(c):
 def _grid(c):
     "Sampling at points; `None` if they are reflected at the border, which is not worked out."
     x,grid = c['input'],c['grid']
-    if id(grid) in c.nodes: return make_rule(Mix((-2,-1), (-1,), at=[(0,1), (0,2,3)]), [x, grid]) # the image says where to look
+    if id(grid) in c.nodes: # the image says where to look
+        c.status = 'depends on the data'
+        return make_rule(Mix((-2,-1), (-1,), at=[(0,1), (0,2,3)]), [x, grid])
     if c['padding_mode'] == 2: return None
     (n,ch,h,w),g = x.shape,c.values(grid).double()
     at = [((g[...,i]+1)*(s-1)/2 if c['align_corners'] else ((g[...,i]+1)*s-1)/2) for i,s in ((1,h),(0,w))]
@@ -351,7 +362,7 @@ def _masked(c):
     x,mask = c['self'],c['mask'] if c.name == 'masked_fill' else c['condition']
     srcs = [t for t in (x, c['value'] if c.name == 'masked_fill' else c['other']) if isinstance(t, Tensor)]
     try: known = None if mask is None or id(mask) in c.nodes else c.values(mask).bool()
-    except NeedsNumbers: known = None
+    except NeedsNumbers: known,c.status = None,'upper bound'
     if known is None or not isinstance(x, Tensor): return make_rule(Point(), c.tensors)
     hidden = [known, ~known] if c.name == 'masked_fill' else [~known, known]
     return make_rule(Chosen(*hidden[:len(srcs)]), srcs)
@@ -401,6 +412,7 @@ def find_rule(c):
     except (NeedsNumbers,KeyboardInterrupt): raise
     except Exception: how = None
     found = 'was asked which places it mixes' if how else 'is taken to depend on everything that it is given'
+    c.status = 'upper bound'
     c.notes.append(f'convlab has no rule for {c.title}: it {found}')
     tracked = [t for t in c.tensors if id(t) in c.nodes]
     return make_rule(how or Mix(*[None]*len(tracked)), tracked)

@@ -24,6 +24,7 @@ from .running import Guard, hook_layers, in_place, listens, named_layers, tensor
 from .reach import Chosen, Mix, Move, Node, Pairs, Point, field_size, map_dims
 from .counting import count_products
 from .rules import Call, NeedsNumbers, find_rule, make_rule, operation_name
+from .masks import Masked
 from .places import Graph, begin, measure
 
 # %% ../../nbs/trace/tracing.ipynb #6bc0bd6d
@@ -69,6 +70,8 @@ class Trace:
     idle:dict # for the name of a module how many parameters of its own nothing used; 0 for a layer without parameters that was never called
     uncalled:list # names of the layers that were never called
 
+    @property
+    def image_dims(self): return [next(iter(d)) for d in self.image.dims] # along which its axes run
     @property
     def names(self): return [n for n in self.types if n]
     @property
@@ -179,6 +182,7 @@ class Tracer(Guard):
             with self: return func.decompose(*args, **kwargs)
         out = self.carry_out(c)
         c.ran(out, written_tensors(func, args, kwargs) if c.mutable else [])
+        if torch.Tag.data_dependent_output in func.tags and c.nodes: self.graph.floor = 'depends on the data' # what comes now may be a matter of it
         if c.outs: self.listen(c)
         return out
 
@@ -205,14 +209,15 @@ def follow(self:Tracer, c):
     "The rule for the operation `c`, and a node for each of its results."
     if not c.nodes: return None,self.constant(c)
     if c.name in _same_memory: return make_rule([], c.tensors),[self.graph.node(c.out)]
-    try: rule = find_rule(c)
+    masked = Masked(c, self.owners.of)
+    try: rule = masked.known() or find_rule(c)
     except NeedsNumbers:
         self.say(f'{c.title} depends on numbers, and the model is on the device meta: its output is taken to depend on everything')
         return self.anything(c)
     found = [(i,c.nodes[id(t)]) for i,t in enumerate(rule.srcs) if id(t) in c.nodes]
     srcs,nodes = [n for _,n in found],[]
-    for o,how in zip(c.outs, _hows(c, rule.how, [i for i,_ in found])):
-        nodes.append(self.graph.add(o.shape, how, srcs, rule.steps, c.status))
+    for o,how,fixed in zip(c.outs, _hows(c, rule.how, [i for i,_ in found]), masked.after(rule)):
+        nodes.append(self.graph.add(o.shape, how, srcs, rule.steps, c.status, fixed))
         self.graph.put(o, nodes[-1], bool(c.written))
     return rule,nodes
 
