@@ -12,20 +12,37 @@ from pathlib import Path
 from uuid import uuid4
 
 # %% ../../nbs/draw/widgets.ipynb #5cb7a51a
+def _texts(names):
+    "The files `names` and all they import, dependencies first."
+    found = {}
+    def add(name):
+        if name in found: return
+        text = (files('convlab')/'static'/name).read_text(encoding='utf-8')
+        for dependency in re.findall(r"^import .* from '\./(.*)'", text, re.M): add(dependency)
+        found[name] = text
+    for name in names: add(name)
+    return found.values()
+
+_string = r"'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|/(?![/*\s])(?:\\.|\[[^]\n]*\]|[^/\\\n])+/" # or a regular expression
+
+def _squeezed(text): # where a sign comes twice the spaces stay: a + +b is not a++b
+    text = re.sub(r'^ *//.*\n| +// .*|^ +', '', text, flags=re.M)
+    return re.sub(rf'({_string})| *\n?([)}}]) *| *([=,:;{{(?<>*&|!]+)[ \n]*| ([-+/]) (?![-+])', lambda m: m[1] or m[2] or m[3] or m[4], text)
+
+def _without_unused(text):
+    "Take out the functions that nobody calls, until none is left."
+    for name in re.findall(r'^function (\w+)', text, re.M):
+        if len(re.findall(rf'\b{name}\b', text)) == 1 and name != 'mountPiece': # that one the page calls
+            return _without_unused(re.sub(rf'^function {name}\b.*(?:\}}|\n(?: .*\n|\n)*\}})\n', '', text, count=1, flags=re.M))
+    return text
+
 def joined(
     module:str, # a file in `convlab/static`
     *others:str, # more of them, which come first
 ) -> str: # JavaScript with one `export`, the `export default` of `module`
     "The text of `module` and all it imports."
-    texts = {}
-    def add(name):
-        if name in texts: return
-        text = (files('convlab')/'static'/name).read_text(encoding='utf-8')
-        for dependency in re.findall(r"^import .* from '\./(.*)'", text, re.M): add(dependency)
-        texts[name] = text
-    for name in (*others, module): add(name)
-    bare = [re.sub(r'^import .*\n|^ *//.*\n|^ +', '', text, flags=re.M) for text in texts.values()]
-    return '\n'.join(re.sub(r'^export (?!default)', '', text, flags=re.M) for text in bare)
+    text = '\n'.join(_texts([*others, module]))
+    return _squeezed(_without_unused(re.sub(r'^import .*\n|^export (?!default)', '', text, flags=re.M)))
 
 # %% ../../nbs/draw/widgets.ipynb #de23fdeb
 def _script(text): # no text may end the script that it stands in
