@@ -47,7 +47,7 @@ function kernelFields({ change, warn }) {
     input.oninput = () => {
       const v = readNumber(input.value)
       input.setAttribute('aria-invalid', v === null)
-      warn(v === null ? `A kernel’s cell must be a number, such as −1 or 1/9; got “${input.value}”. The map still has ${written(kernel[a][b], 4)} there.` : '')
+      warn(v === null ? `A kernel’s cell must be a number, such as −1 or 1/9; got “${input.value}”.` : '')
       if (v !== null) put(a, b, v)
     }
     input.onfocus = () => { for (const other of inputs.flat()) other.tabIndex = other === input ? 0 : -1 }
