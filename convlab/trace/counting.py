@@ -11,7 +11,7 @@ import operator
 import torch
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
-from .rules import is_pointwise, quantized_points
+from convlab.trace.rules import is_pointwise, quantized_points
 
 # %% ../../nbs/trace/counting.ipynb #27bb12b9
 _formulas = {} # operation, such as 'aten::mv': how many products a call computes
