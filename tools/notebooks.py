@@ -57,6 +57,7 @@ def main():
     names = ap.parse_args().names
     paths = chosen(names)
     os.environ['PYTHONHASHSEED'] = '0'
+    os.environ.pop('MPLBACKEND', None)  # pictures are kept in the notebooks
     os.environ['CONVLAB_PROGRESS'] = os.path.join(tempfile.mkdtemp(), 'progress.json')  # not that of who runs them
     bad = 0
     for path in paths:
