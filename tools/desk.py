@@ -31,7 +31,7 @@ def lay(nbs: Path, desk: Path) -> list[str]:
 
 def main():
     kept = lay(root/'nbs', root/'desk')
-    if kept: print(f"Newer in nbs/, and kept on the desk as you left them: {', '.join(kept)}. Delete one in desk/ to get the new one.")
+    if kept: print(f"Newer in nbs/, kept in desk/ as you left them: {', '.join(kept)}. Delete one to get the new one.")
 
 
 if __name__ == '__main__': main()
