@@ -7,7 +7,7 @@ const labStyle = `
 .cells {display:grid;gap:2px;width:max-content}
 .cells input {width:var(--cell);height:var(--cell);min-height:0;padding:0;text-align:center;border-radius:3px;font-size:calc(var(--cell)*.33);cursor:ns-resize;touch-action:none}
 .cells [aria-invalid=true] {outline:3px dashed var(--bad)}
-.kernel {display:flex;flex-wrap:wrap;gap:8px 16px;align-content:start;max-width:300px;h4,p {width:100%;margin:0} .row {flex:1 1 150px}}
+.kernel {display:flex;flex-wrap:wrap;gap:8px 16px;align-content:start;max-width:300px;h4,p {width:100%;margin:0} > .row {flex:1 1 150px}}
 .caption {font-size:12px;margin:4px 0 0}
 label {display:flex;gap:8px;padding:3px 0;align-items:baseline}
 .verdict {border-left:4px solid var(--edge);padding-left:10px;margin:2px 0 8px 5px}
@@ -98,9 +98,10 @@ function kernelFields({ change, warn }) {
 
 // The window, the kernel, their products and the sum, with all their numbers.
 function paintReckoning(canvas, width, { pixels, products, sum }, kernel, pictureLim, signedPicture) {
-  const k = kernel.length, grids = [[pixels, pictureLim, signedPicture, 'window'], [kernel, undefined, true, '× kernel'], [products, undefined, true, `= products, sum ${written(sum)}`]]
-  const beside = width / (3 * k + 1.2) >= 24, cell = Math.min(46, Math.floor(beside ? width / (3 * k + 1.2) : width / k)), head = 20
-  const across = beside ? 3 : 1, [w, h] = [across * k * cell + across * .6 * cell, (across > 1 ? 1 : 3) * (k * cell + head + 6)]
+  const k = kernel.length, room = width / (3 * k + 1.2), beside = room >= 24, cell = Math.min(46, Math.floor(beside ? room : width / k)), head = 20
+  const grids = [[pixels, pictureLim, signedPicture, 'window'], [kernel, undefined, true, '× kernel'],
+    [products, undefined, true, k * cell > 120 ? `= products, sum ${written(sum)}` : '= products']]
+  const [w, h] = beside ? [3.6 * k * cell, k * cell + head + 6] : [k * cell, 3 * (k * cell + head + 6)]
   const ctx = sized(canvas, h, w, 1)
   ctx.clearRect(0, 0, w, h)
   grids.forEach(([rows, lim, signed, title], n) => {
@@ -171,11 +172,13 @@ export default {
       live.spot = [row, column]
       keep({ pin: pin()?.join() === [row, column].join() ? null : [row, column] })
     }
-    function stroke(row, column) { // ink runs a little over the pixel under the pen
-      const pen = Math.max(1, live.w / 28), ink = live.mode === 'draw', top = live.lim > 1 ? 255 : 1
-      setImage(model.get('image').map((line, i) => Math.abs(i - row) > 2 * pen ? line : line.map((v, j) => {
-        const wet = Math.max(0, Math.min(1, 1.5 - Math.hypot(i - row, j - column) / pen))
-        return ink ? Math.max(v, Math.round(top * wet * 100) / 100) : wet > .4 ? 0 : v
+    function stroke(row, column) { // from where the pen was, a little wider than a pixel
+      const pen = Math.max(1, live.w / 28), [i0, j0] = live.last ?? [row, column], [di, dj] = [row - i0, column - j0], top = live.lim > 1 ? 255 : 1
+      live.last = live.down ? [row, column] : null
+      setImage(model.get('image').map((line, i) => line.map((v, j) => {
+        const along = Math.max(0, Math.min(1, ((i - i0) * di + (j - j0) * dj) / (di * di + dj * dj || 1)))
+        const wet = Math.max(0, Math.min(1, 1.5 - Math.hypot(i - i0 - along * di, j - j0 - along * dj) / pen))
+        return live.mode === 'draw' ? Math.max(v, Math.round(top * wet * 100) / 100) : wet > .4 ? 0 : v
       })), 'own')
     }
     async function upload(chosen) {
@@ -184,7 +187,7 @@ export default {
       file.value = ''
     }
     picture.addEventListener('pointerdown', e => { if (live.mode !== 'point') { live.down = true; picture.setPointerCapture(e.pointerId); stroke(...live.pen) } })
-    picture.onpointerup = picture.onpointercancel = () => { live.down = false }
+    picture.onpointerup = picture.onpointercancel = () => { live.down = live.last = null }
     const dropping = (e, on) => { e.preventDefault(); frame.classList.toggle('dropping', on) }
     frame.ondragover = e => dropping(e, true)
     frame.ondragleave = e => dropping(e, false)
