@@ -42,12 +42,12 @@ function kernelFields({ change, warn }) {
   const move = (a, b, v) => put(a, b, Math.round(v * 1000) / 1000)
   const walk = (a, b) => { const to = inputs[a]?.[b]; to?.focus(); to?.select() }
   function field(a, b) {
-    const input = make('input', { type: 'text', autocomplete: 'off', tabIndex: a + b ? -1 : 0, 'aria-label': `kernel, row ${a + 1}, column ${b + 1}` })
+    const input = make('input', { type: 'text', tabIndex: a + b ? -1 : 0, 'aria-label': `kernel, row ${a + 1}, column ${b + 1}` })
     let from = null
     input.oninput = () => {
       const v = readNumber(input.value)
       input.setAttribute('aria-invalid', v === null)
-      warn(v === null ? `A kernel’s cell must be a number, such as −1 or 1/9; got “${input.value}”.` : '')
+      warn(v === null ? `A cell must be a number, such as −1 or 1/9; got “${input.value}”.` : '')
       if (v !== null) put(a, b, v)
     }
     input.onfocus = () => { for (const other of inputs.flat()) other.tabIndex = other === input ? 0 : -1 }
@@ -101,12 +101,12 @@ function paintReckoning(canvas, width, { pixels, products, sum }, kernel, pictur
   const k = kernel.length, room = width / (3 * k + 1.2), beside = room >= 24, cell = Math.min(46, Math.floor(beside ? room : width / k)), head = 20
   const grids = [[pixels, pictureLim, signedPicture, 'window'], [kernel, undefined, true, '× kernel'],
     [products, undefined, true, k * cell > 120 ? `= products, sum ${written(sum)}` : '= products']]
-  const [w, h] = beside ? [3.6 * k * cell, k * cell + head + 6] : [k * cell, 3 * (k * cell + head + 6)]
+  const [w, h] = beside ? [width, k * cell + head + 6] : [k * cell, 3 * (k * cell + head + 6)]
   const ctx = sized(canvas, h, w, 1)
   ctx.clearRect(0, 0, w, h)
   grids.forEach(([rows, lim, signed, title], n) => {
     const left = beside ? n * (k + .6) * cell : 0, top = (beside ? 0 : n * (k * cell + head + 6)) + head
-    Object.assign(ctx, { fillStyle: getComputedStyle(canvas).color, font: '600 13px system-ui, sans-serif', textAlign: 'left', textBaseline: 'alphabetic' }).fillText(title, left, top - 6)
+    Object.assign(ctx, { fillStyle: getComputedStyle(canvas).color, font: '600 13px system-ui', textAlign: 'left', textBaseline: 'alphabetic' }).fillText(title, left, top - 6)
     paintMap(ctx, flat(rows), k, k, { cell, lim, signed, left, top, numbers: true, room: signed ? 1 : 1.25 })
   })
 }
@@ -134,15 +134,15 @@ export default {
       live.mode = m
       picture.style.touchAction = m === 'point' ? 'pan-y' : 'none'
     } })
-    const picture = walkable(make('canvas'), { label: 'Picture. Arrow keys move the window; Enter pins it, or draws.', size, at: () => live.pen ?? centre(), cell: () => live.cell,
+    const picture = walkable(make('canvas'), { label: 'Picture. Arrow keys walk; Enter pins the window, or draws.', size, at: () => live.pen ?? centre(), cell: () => live.cell,
       point: (row, column) => live.mode === 'point' ? look(...within(row - half(), column - half())) : (live.pen = [row, column], live.down ? stroke(row, column) : paint()),
       pick: (row, column) => live.mode === 'point' ? fix(...within(row - half(), column - half())) : stroke(row, column) })
-    const map = walkable(make('canvas'), { label: 'Map. Arrow keys move from result to result; Enter pins one.', size: mapSize, at: () => pin() ?? live.spot, cell: () => live.cell,
+    const map = walkable(make('canvas'), { label: 'Map. Arrow keys walk; Enter pins a result.', size: mapSize, at: () => pin() ?? live.spot, cell: () => live.cell,
       point: (row, column, keys) => keys && pin() ? keep({ pin: [row, column] }) : look(row, column), pick: fix, leave: () => { live.spot = null; paint() } })
     map.style.touchAction = picture.style.touchAction = 'pan-y'
     const captions = [make('p', { className: 'soft caption' }), make('p', { className: 'soft caption' })], why = make('canvas', { role: 'img' }), sum = make('p'), hint = make('p', { className: 'soft' })
     const fields = kernelFields({ change: setKernel, warn })
-    const presets = choice({ label: 'Preset', options: [['', 'choose …'], ...Object.keys(kernelPresets).map(n => [n, n])], value: '', change: n => n && setKernel(kernelPresets[n](kernel().length)) })
+    const presets = choice({ label: 'Preset', options: [['', '…'], ...Object.keys(kernelPresets).map(n => [n, n])], value: '', change: n => n && setKernel(kernelPresets[n](kernel().length)) })
     const sizes = switcher({ label: 'Size of the kernel', options: [3, 5, 7].map(n => [n, `${n} × ${n}`]), value: kernel().length, change: n => setKernel(resized(kernel(), Number(n))) })
     const scaleOne = () => { const k = scaledToOne(kernel()); k ? setKernel(k) : warn('The numbers add up to 0, and no factor makes that 1.') }
     const verdict = make('p', { className: 'verdict', role: 'status', hidden: true }), marks = kernelTasks.map(() => make('span', { className: 'mark' })), group = freshId('task')
@@ -159,7 +159,7 @@ export default {
       part('why', 'One result', why, told, hint),
       part('tasks', 'Can you make a kernel for this?', ...tasks))
     dress(el, labStyle).append(make('h3', { textContent: 'Kernel lab' }),
-      make('p', { className: 'soft', textContent: 'Type into the kernel, or drag one of its cells up and down. Then point at a result.' }), alert, frame)
+      make('p', { className: 'soft', textContent: 'Type into the kernel, or drag a cell up and down. Then point at a result.' }), alert, frame)
 
     // What the hand does
     const half = () => (kernel().length - 1) / 2
@@ -221,7 +221,7 @@ export default {
     })
     function reckon(at, k) {
       why.hidden = !at
-      write(hint, !at ? 'Point at a result in the map, or walk there with the arrow keys.' : pin() ? 'Pinned. Click it again to let it go.' : 'Click to pin it.')
+      write(hint, !at ? 'Point at a result, or walk there with the arrow keys.' : pin() ? 'Pinned. Click again to let it go.' : 'Click to pin it.')
       if (!at) return tell('')
       const found = windowAt(live.picture, live.w, k, ...at), text = `Row ${at[0]}, column ${at[1]} of the map: ${spelledOut(found, k)}`
       paintReckoning(why, why.parentElement.clientWidth, found, k, live.lim, live.signed)

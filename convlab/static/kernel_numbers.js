@@ -64,7 +64,7 @@ export const kernelPresets = {
 const scene = (n, f) => filled(n, (i, j) => Math.max(0, Math.min(255, Math.round(f(i, j)))))
 export const testPictures = {
   'shapes': () => scene(40, (i, j) => Math.max(255 * Math.min(1, Math.max(0, 8.5 - Math.hypot(i - 11, j - 11))), // a disk,
-    i > 3 && i < 18 && j > 23 && j < 36 ? 200 : 0, i > 25 && j < 19 ? (j - 1) * 15 : 0, // a rectangle, a ramp,
+    i < 18 && i > 3 && j > 23 ? 200 : 0, i > 25 && j < 19 ? j * 14 : 0, // a bar, a ramp,
     ...i > 22 && j > 20 ? [i + j - 59, i - 30 - (j - 29) * .45].map(d => 255 * (1.3 - Math.abs(d))) : [])), // and two slanted strokes
   'strokes': () => scene(28, (i, j) => 255 * +(i === 5 && j > 3 && j < 20 || j === 23 && i > 3 && i < 24 || i === 15 && j > 2 && j < 12 || j === 7 && i > 18 && i < 26
     || i === 22 && j > 11 && j < 20)),

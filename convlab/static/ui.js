@@ -23,7 +23,7 @@ button[aria-pressed=true] {background:var(--accent);border-color:var(--accent);c
 button:disabled {opacity:.5;cursor:default}
 input {accent-color:var(--accent);margin:0}
 label.field {display:inline-flex;align-items:center;gap:6px;font-size:13px}
-canvas {display:block;max-width:100%;border-radius:2px}
+canvas {display:block;max-width:100%}
 :focus-visible {outline:3px solid var(--accent);outline-offset:2px}
 .alert:not(:empty) {color:var(--bad);border-left:4px solid var(--bad);padding:4px 10px;margin:8px 0;background:var(--raised)}
 .told {min-height:1.45em}
@@ -53,9 +53,8 @@ export function make(tag, properties = {}, ...children) {
   return el
 }
 
-let uiCount = 0
 // An id that no other element of the page has.
-export function freshId(name = 'part') { return `convlab-${name}-${Date.now().toString(36)}-${uiCount++}` }
+export function freshId(name = 'part') { return `convlab-${name}-${Math.random().toString(36).slice(2)}` }
 
 // Controls. Each calls `change` with its new value while the hand moves, and has `show(value)` for changes from elsewhere.
 
@@ -119,7 +118,7 @@ export function switcher({ label, options, value, change }) {
 
 // Two places for words: what happened (read out when the hand pauses) and what went wrong (read out at once).
 export function messages() {
-  const told = make('p', { className: 'told', role: 'status', 'aria-live': 'polite' }), alert = make('div', { className: 'alert', role: 'alert' })
+  const told = make('p', { className: 'told', role: 'status' }), alert = make('div', { className: 'alert', role: 'alert' })
   let timer = null
   return {
     told, alert,
