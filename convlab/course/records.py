@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 # %% ../../nbs/course/records.ipynb #d8993dad
-def records_path() -> Path: # `CONVLAB_PROGRESS`, or `~/.convlab/progress.json`; raises `FileNotFoundError` without a home
+def records_path() -> Path: # `CONVLAB_PROGRESS`, or `~/.convlab/progress.json`; raises `OSError` without a home
     "The file with the reader's records; it need not exist."
     named = os.environ.get('CONVLAB_PROGRESS') or '~/.convlab/progress.json'
     try: return Path(named).expanduser()
