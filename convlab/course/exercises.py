@@ -129,6 +129,7 @@ def _usual(got, want, tol):
         return f'Every number is off by the same amount, {diff.flat[0]:.4g}.'
     return _usual_factor(got, want, tol) if want.size > 1 else ''
 
+# %% ../../nbs/course/exercises.ipynb #bfb47e81
 def _usual_factor(got, want, tol):
     big = np.abs(want) > tol*np.abs(want).max(initial=0)
     ratio = got[big]/want[big] if big.any() else np.ones(1)
@@ -240,6 +241,7 @@ def expect(
     named = next((name for name,wrong in (why or {}).items() if _same(g, _plain(wrong), tol)), '')
     raise Wrong(named or _usual(g, w, tol), on, *_difference(g, w, tol), of=got)
 
+# %% ../../nbs/course/exercises.ipynb #11db2169
 def integers(
     answer, # the reader's
     n:int, # how many there should be; 1 need not be in a row
@@ -342,6 +344,7 @@ def _note(name, right):
         return entry | ({'right': entry.get('right', now)} if right else {})
     update('exercises', name, change)
 
+# %% ../../nbs/course/exercises.ipynb #5e6ca906
 def _verdict(name, answer):
     "What `check` says."
     ex = _find(name)

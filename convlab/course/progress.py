@@ -49,6 +49,7 @@ def _text(lessons):
                 lines[-1] += f' {_mark(entry)} {name} '
     return '\n'.join(lines)
 
+# %% ../../nbs/course/progress.ipynb #c2a43ea1
 def _cells(things):
     "How many are done, and all of them with their marks."
     marks = [f'<span style="white-space: nowrap">{colored(f"{_mark(entry)} {name}")}</span>' for name,entry in things]

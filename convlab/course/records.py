@@ -52,6 +52,7 @@ def _locked(path):
     try: yield
     finally: lock.release()
 
+# %% ../../nbs/course/records.ipynb #5ce5fe48
 def _write(path, data):
     if path.exists() and not os.access(path, os.W_OK): raise PermissionError(errno.EACCES, 'the file is read-only')
     try: text = json.dumps(data, indent=1, sort_keys=True)
@@ -95,6 +96,7 @@ def update(
         _here[path] = _joined(_here.get(path, {}), {table: {name: entry}})
         return entry
 
+# %% ../../nbs/course/records.ipynb #d3ee9325
 def _update_file(path, table, name, change):
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path):

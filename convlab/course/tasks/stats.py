@@ -102,11 +102,10 @@ def _(answer):
     if not isinstance(got, nn.Module): raise Wrong('Return the model.', on, got=type(got).__name__)
     kinds = [type(m) for m in got.modules()]
     deep = 'Those that are left are inside other modules: go deeper.' if not any(isinstance(m, nn.ReLU) for m in got.children()) else ''
-    left = kinds.count(nn.ReLU)
-    if left == 3 and idle(answer): raise Unanswered('No ReLU has been replaced.')
+    if (left := kinds.count(nn.ReLU)) == 3 and idle(answer): raise Unanswered('No ReLU has been replaced.')
     if left: raise Wrong(deep, on, 'no nn.ReLU left, of 3', f'{left} left')
     if nn.Sigmoid not in kinds: raise Wrong('The Sigmoid is no ReLU: leave it.', on, 'a Sigmoid', 'none')
-    if kinds.count(nn.LeakyReLU) != 3: raise Wrong('', on, '3 times nn.LeakyReLU', f"{kinds.count(nn.LeakyReLU)} times")
+    expect(kinds.count(nn.LeakyReLU), 3, on=f'{on}: how many nn.LeakyReLU')
     slopes = {m.negative_slope for m in got.modules() if isinstance(m, nn.LeakyReLU)}
     expect(sorted(slopes), [0.1], on=on, why={'That is the slope of `nn.LeakyReLU()` when it is not told: pass 0.1.': [0.01]})
     after = got.state_dict()
