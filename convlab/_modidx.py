@@ -771,6 +771,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'convlab/trace/places.py'),
                                       'convlab.trace.places._addresses': ('trace/places.html#_addresses', 'convlab/trace/places.py'),
                                       'convlab.trace.places._cut': ('trace/places.html#_cut', 'convlab/trace/places.py'),
+                                      'convlab.trace.places._differ': ('trace/places.html#_differ', 'convlab/trace/places.py'),
                                       'convlab.trace.places._jump_of': ('trace/places.html#_jump_of', 'convlab/trace/places.py'),
                                       'convlab.trace.places._jumps': ('trace/places.html#_jumps', 'convlab/trace/places.py'),
                                       'convlab.trace.places._laid_over': ('trace/places.html#_laid_over', 'convlab/trace/places.py'),

@@ -102,7 +102,13 @@ def _tell_apart(node):
     if len(first) == len(node.dims) > 1 and _cut(node): node.dims = [{d} for d in sorted(first)]
 
 def _varying(node, k): # the dimensions along which the ends of axis `k` differ
-    return {d for d,n in enumerate(node.shape) if n > 1 and any(e.stride(d) for e in node.ends[k])}
+    return {d for d,n in enumerate(node.shape) if n > 1 and any(_differ(e, d) for e in node.ends[k])}
+
+def _differ(end, d): # along dimension `d`, where there are any
+    if not end.stride(d): return False
+    end = unexpanded(end)
+    there = end.isfinite()
+    return bool((torch.where(there, end, -math.inf).amax(d) > torch.where(there, end, math.inf).amin(d)).any())
 
 def _cut(node): # did all axes run along the same dimensions, and are there more of them now?
     before = next((s.dims for s in node.srcs if any(s.dims)), node.srcs[0].dims)
