@@ -2,9 +2,10 @@
 
 The ten-digit `simple_cnn` learns from 50,000 digits, each turned by up to 12 degrees, scaled by .8 to 1.15 and moved by up to 3 pixels, anew in every
 one of 12 epochs, so that it also reads digits that are not quite centered. 1cycle with a top of .01, batches of 128, seed 0; nothing was chosen on the
-test set. The weights are rounded to float16. With the rounded ones 99.14 % of the 10,000 validation digits are read correctly, and 99.11 % of the 10,000 test digits.
+test set. Then the mean over the ten scores is
+taken off each of them, and the weights are rounded to float16. With the rounded ones 99.14 % of the 10,000 validation digits are read correctly, and 99.11 % of the 10,000 test digits.
 It takes one core two minutes: `python experiments/way_net.py` writes `convlab/static/way_net.json`: the weights in the order of `parameters()`, float16, and
-the first test digit of each kind, uint8 `[10,28,28]`, both as base64."""
+of each kind the first test digit that it gives over 99 %, uint8 `[10,28,28]`, both as base64."""
 import base64
 import json
 
@@ -36,12 +37,16 @@ def learn(x, y, epochs=12, bs=128, lr=.01, seed=0):
 
 
 if __name__ == '__main__':
-    net = learn(*digits()['train']).half().float()
+    net = learn(*digits()['train'])
+    with torch.no_grad():
+        for p in net[-2].parameters(): p -= p.mean(0)  # the ten scores now add up to 0, which changes no probability
+    net.half().float()
     valid, test = [evaluate(net, *digits()[part])[1] for part in ('valid', 'test')]
     print(f'correct: {valid:.2%} of the validation digits, {test:.2%} of the test digits')
     weights = nn.utils.parameters_to_vector(net.parameters()).detach().half()
     x, y = load_mnist(mnist_path())[2:]
-    first = torch.stack([x[y == digit][0] for digit in range(10)])
+    with torch.no_grad(): sure = net(digits()['test'][0]).softmax(1)[torch.arange(len(y)), y] > .99
+    first = torch.stack([x[(y == digit) & sure][0] for digit in range(10)])
     def text(t): return base64.b64encode(t.numpy().tobytes()).decode()
     ships = json.dumps(dict(weights=text(weights), digits=text(first)))
     (here.parent/'convlab'/'static'/'way_net.json').write_text(ships, encoding='utf-8')
