@@ -10,7 +10,7 @@ __all__ = ['receptive_field', 'trace_precedents', 'show_precedents', 'gradient_p
 import torch
 from torch import nn, Tensor
 from .trace.fields import ReceptiveField, image_batch, edge_names, layer_node, check_place, precedent_row, walk_back
-from .draw.plotting import _limits, outline
+from .draw.plotting import color_scale, outline
 from .trace.probing import index_at, bounding_box, gradient_by, probe_gradient, run_to
 from .trace.reach import map_dims
 from .trace.tracing import trace_model
@@ -73,7 +73,7 @@ def show_precedents(
     for ax,r in zip(axs, d.itertuples()):
         pic = (x if r.name == 'image' else run_to(model, x[None], r.name)[0]).detach().float().cpu()
         if r.name == 'image' and len(x) == 3: ax.imshow((pic-pic.min()).div((pic.max()-pic.min()).clamp(min=1e-9)).permute(1,2,0)) # a photograph
-        else: ax.imshow(m := pic.mean(0), **dict(zip(('cmap','vmin','vmax'), _limits([m]))))
+        else: ax.imshow(m := pic.mean(0), **color_scale([m]))
         outline(ax, ((r.top, r.bottom), (r.left, r.right)))
         ax.set_title(f"{r.name}: {r.size[0]}×{r.size[1]}", fontsize=9)
         ax.set(xlabel='column', ylabel='row' if ax is axs[0] else '')

@@ -326,7 +326,7 @@ _points = set('''hardswish log_sigmoid_forward native_dropout dropout _fused_dro
     batch_norm_elemt'''.split())
 quantized_points = set('add add_relu mul mul_relu relu6 hardswish leaky_relu elu celu sigmoid tanh clamp threshold add_scalar mul_scalar'.split())
 
-def _is_pointwise(c):
+def is_pointwise(c):
     if c.name in _points or c.name.startswith(('fake_quantize', '_fake_quantize')): return True
     if c.space == 'quantized': return c.name in quantized_points
     plain = getattr(torch.ops.aten, c.name, None) if c.space == 'aten' and c.mutable else None
@@ -407,7 +407,7 @@ def _known(c):
     if c.name.startswith('_fft'): return _fft(c)
     if c.name == 'copy': return make_rule(Point(), [c['src']])
     if c.name.startswith('new_') or c.name.endswith('_like'): return make_rule(Point(), []) # a new constant
-    if _is_pointwise(c): return make_rule(Point(), c.tensors)
+    if is_pointwise(c): return make_rule(Point(), c.tensors)
     if torch.Tag.reduction in c.func.tags: return _reduced(c, c['dim'])
     return None
 

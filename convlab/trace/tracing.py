@@ -210,6 +210,7 @@ class Follower(Places, Guard):
         c.ran(out, written_tensors(func, args, kwargs) if c.mutable else [])
         if not c.outs: return out
         products,found = self.mine(count_products, c, 'it is not counted'),self.mine(self.follow, c, 'it is taken to depend on everything')
+        for note in c.notes: self.say(note)
         self.note(c, products, *(found or self.anything(c)))
         return out
 
@@ -240,7 +241,6 @@ class Follower(Places, Guard):
             return None,[]
         if c.name in _same_memory: return make_rule([], c.tensors),[self.node(c.out)]
         rule = find_rule(c)
-        for note in c.notes: self.say(note)
         found = [(i,c.nodes[id(t)]) for i,t in enumerate(rule.srcs) if id(t) in c.nodes]
         srcs,nodes = [n for _,n in found],[]
         for o,how in zip(c.outs, _hows(c, rule.how, [i for i,_ in found])):
