@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 from ..checks import kind, number, one_of, whole
-from .plotting import ink, signed_scale
+from .plotting import color_scale, ink
 from .widgets import Live
 from ..models import simple_cnn
 from ..norms import BatchNorm2d
@@ -146,6 +146,7 @@ def plain_network(
         try:
             spec = _layers[cls](m, shape)
             with torch.no_grad(): x = m.float().forward(x)
+            if not isinstance(x, torch.Tensor): raise ValueError('it must return one tensor')
         except (RuntimeError,ValueError) as e: raise ValueError(f"{layer} cannot take its input of shape {list(shape)}: {e}") from None
         layers.append(dict(name=name, type=cls.__name__, shape=list(x.shape[1:]), **spec))
         count += sum(p.numel() for p in m.parameters())
@@ -191,12 +192,13 @@ def _place(point, network):
     return [name, *[whole(f"point's {axis}", v, 0, n-1) for axis,v,n in zip(axes, at, shape)], *[0]*(3-len(at))]
 
 # %% ../../nbs/draw/way.ipynb #a1000023
-def _sheet(maps): # `[C,H,W]`, in rows, with nothing between them
+def _sheet(maps): # `[C,H,W]` as one picture, with nothing where the frames are
     c,h,w = maps.shape
     cols = math.ceil((c*h/w)**.5)
     rows = math.ceil(c/cols)
-    wide = nn.functional.pad(maps, (0,1,0,1,0,rows*cols-c), value=math.nan)
-    return wide.view(rows, cols, h+1, w+1).transpose(1, 2).reshape(rows*(h+1), cols*(w+1))[:-1,:-1]
+    large = maps.repeat_interleave(k := max(1, 28//max(h, w)), 1).repeat_interleave(k, 2) # so that the frames are thin
+    sheet = nn.functional.pad(large, (1,1,1,1,0,rows*cols-c), value=math.nan)
+    return sheet.view(rows, cols, k*h+2, k*w+2).transpose(1, 2).reshape(rows*(k*h+2), -1)
 
 def _block_ends(layers): # numbers of the layers that the next convolution or linear layer takes from, and of the last one
     starts = [k for k,l in enumerate(layers) if l['kind'] in ('conv','linear') and k]
@@ -211,9 +213,9 @@ def _drawn(image, layers, maps):
     axs[0].imshow(image, cmap=ink, vmin=0, vmax=255)
     axs[0].set_title('picture', fontsize=8)
     for ax,k in zip(axs[1:], ends):
-        m,low = maps[k],bool((maps[k] < 0).any())
-        lim = float(m.abs().max()) or 1
-        ax.imshow(_sheet(m if m.dim() == 3 else m[:,None,None]), cmap=signed_scale() if low else ink, vmin=-lim*low, vmax=lim)
+        m = maps[k] if maps[k].dim() == 3 else maps[k][:,None,None]
+        ax.set_facecolor('.7') # the frames
+        ax.imshow(_sheet(m), **color_scale([m]))
         ax.set_title(f"{layers[k]['name']} {layers[k]['type']}\n{' × '.join(map(str, layers[k]['shape']))}", fontsize=8)
     for ax in axs: ax.set(xticks=[], yticks=[])
     buf = io.BytesIO()

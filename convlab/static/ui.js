@@ -268,12 +268,15 @@ export function paintHatch(ctx, x, y, width, height, gap = 6) {
 
 // A canvas whose cells are pointed at with mouse or finger and walked with the arrow keys. `size()` is [rows, columns] and `at()` the
 // [row, column] of the moment, or null; `point(row, column)` hears of each step, `pick(row, column)` of a click, Enter or a space.
-export function walkable(canvas, { label, size, at, point, pick = () => {}, leave = () => {}, cell }) {
+// Cells are squares of `cell()` pixels, by default as wide as the canvas has room for; or `place(x, y)` says which cell is there.
+export function walkable(canvas, { label, size, at, point, pick = () => {}, leave = () => {}, cell, place }) {
   canvas.tabIndex = 0
   canvas.setAttribute('role', 'application')
   canvas.setAttribute('aria-label', label)
   const under = e => {
-    const box = canvas.getBoundingClientRect(), [h, w] = size(), side = cell?.() ?? box.width / w
+    const box = canvas.getBoundingClientRect()
+    if (place) return place(e.clientX - box.left, e.clientY - box.top)
+    const side = cell?.() ?? box.width / size()[1]
     return [Math.floor((e.clientY - box.top) / side), Math.floor((e.clientX - box.left) / side)].map((p, k) => Math.max(0, Math.min(size()[k] - 1, p)))
   }
   canvas.addEventListener('pointermove', e => point(...under(e)))

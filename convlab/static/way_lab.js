@@ -81,8 +81,8 @@ class WayPiece {
     const image = this.model.get('image'), n = this.n
     const good = Array.isArray(image) && image.length === n && image.every(row => row.length === n && row.every(v => v >= 0 && v <= 255))
     this.messages.warn(good ? '' : `The picture must be ${n} × ${n} numbers from 0 (paper) to 255 (ink). The one before stays.`)
-    if (good) this.image = Float32Array.from(image.flat(), v => v / 255)
-    this.image ??= new Float32Array(n * n)
+    if (good) this.image = Uint8ClampedArray.from(image.flat())
+    this.image ??= new Uint8ClampedArray(n * n)
     this.moved = null
     this.run()
   }
@@ -105,12 +105,13 @@ class WayPiece {
 
   keepImage() {
     const { n, image } = this
-    this.keep('image', Array.from({ length: n }, (_, y) => Array.from(image.subarray(y * n, y * n + n), v => Math.round(255 * v))))
+    this.messages.warn()
+    this.keep('image', Array.from({ length: n }, (_, y) => [...image.subarray(y * n, y * n + n)]))
   }
 
   run() {
     const mean = this.model.get('mean'), std = this.model.get('std')
-    wayRun(this.layers, this.image.map(v => (v - mean) / std))
+    wayRun(this.layers, Array.from(this.image, v => (v / 255 - mean) / std))
     this.paint()
   }
 
@@ -177,7 +178,7 @@ class WayPiece {
     this.labelPad()
     this.listenPad()
     const more = make('div', { className: 'row' }, button('Center', () => this.replace(wayCentered(this.image, this.n), true), { title: 'as MNIST’s digits are: 20 pixels long, their mass in the middle' }),
-      button('Clear', () => this.replace(new Float32Array(this.n ** 2), false)))
+      button('Clear', () => this.replace(new Uint8ClampedArray(this.n ** 2), false)))
     return make('div', { className: 'way-pad' }, tools, this.pad, more, ...this.buildSamples())
   }
 
@@ -186,10 +187,10 @@ class WayPiece {
   buildSamples() {
     const text = this.model.get('samples')
     if (!text || this.n !== 28) return []
-    const all = Float32Array.from(atob(text), c => c.charCodeAt(0) / 255)
+    const all = Uint8ClampedArray.from(atob(text), c => c.charCodeAt(0))
     const one = k => {
       const image = all.slice(784 * k, 784 * k + 784), canvas = make('canvas')
-      paintMap(sized(canvas, 28, 28, 1), image, 28, 28, { cell: 1, lim: 1 })
+      paintMap(sized(canvas, 28, 28, 1), image, 28, 28, { cell: 1, lim: 255 })
       return make('button', { type: 'button', 'aria-label': `A handwritten ${k}`, onclick: () => this.replace(image, false) }, canvas)
     }
     return [make('div', { className: 'way-samples', role: 'group', 'aria-label': 'Digits to begin with' }, ...Array.from({ length: 10 }, (_, k) => one(k)))]
@@ -255,7 +256,7 @@ class WayPiece {
   }
 
   buildAnswer() {
-    this.said = make('p', { className: 'way-said' })
+    this.said = make('p', { className: 'way-said', textContent: this.classes ? '' : 'This network ends in maps, not in scores.' })
     this.change = make('p', { className: 'soft' })
     const point = k => ({ layer: this.last, channel: k, row: 0, col: 0 })
     this.bars = (this.classes ?? []).map((name, k) => {
@@ -335,19 +336,19 @@ class WayPiece {
 
   paintAll() {
     const place = this.hover ?? this.pinned, sets = place ? wayTrace(this.layers, place) : []
+    this.glassBox.classList.toggle('idle', !place)
     this.paintPicture(this.pad, Math.floor(2800 / this.n) / 10, sets[0])
     if (this.mini.offsetParent) this.paintPicture(this.mini, 120 / this.n, sets[0])
     for (const panel of this.panels) this.paintPanel(panel, sets[panel.k], place)
     this.paintGlass(sets, place)
     if (this.classes) this.paintScores(place, sets[this.last])
-    this.glassBox.classList.toggle('idle', !place)
     this.text.textContent = place ? this.words(place, sets) : 'Point at a number of any map, or walk there with Tab and the arrow keys: what it depends on lights up in every map before it and in the picture; dashed, what depends on it later. A click or Enter pins it.'
     this.messages.tell(`${this.said.textContent} ${place ? this.text.textContent : ''} ${this.pen ? 'The pen is down.' : ''}`)
   }
 
   paintPicture(canvas, cell, set) {
     const { n } = this, ctx = sized(canvas, n, n, cell)
-    paintMap(ctx, this.image, n, n, { cell, lim: 1, numbers: false })
+    paintMap(ctx, this.image, n, n, { cell, lim: 255, numbers: false })
     this.light(ctx, set, cell, { before: true })
     if (canvas === this.pad && this.cursor) paintWindow(ctx, { top: this.cursor[0], bottom: this.cursor[0] + 1, left: this.cursor[1], right: this.cursor[1] + 1 }, cell, { color: '#1c1e21', width: this.pen ? 3.5 : 1.5 })
   }
@@ -422,7 +423,7 @@ class WayPiece {
 
   say(scores, best) {
     if (best < 0) { this.said.textContent = 'The scores are no numbers (NaN): this network has diverged.'; return }
-    const shares = wayShares(scores), next = shares.indexOf(Math.max(...shares.filter((_, k) => k !== best))), inked = this.image.some(v => v > .1)
+    const shares = wayShares(scores), next = shares.indexOf(Math.max(...shares.filter((_, k) => k !== best))), inked = this.image.some(v => v > 25)
     this.said.replaceChildren(inked ? 'It says ' : 'Draw a digit. Of blank paper it says ', make('b', { textContent: this.classes[best] }), `, ${wayPercent(shares[best])} sure. `,
       next < 0 ? '' : `Next comes ${this.classes[next]}, ${wayPercent(shares[next])}.`)
     const moves = this.before ? Array.from(scores, (s, k) => s - this.before[k]) : [0]
@@ -434,10 +435,11 @@ class WayPiece {
   words({ layer, channel, row, col }, sets) {
     const l = this.layers[layer], value = written(l.maps[(channel * l.h + row) * l.w + col], 3), out = this.layers[this.last]
     const which = this.classes && layer === this.last ? `score of ${this.classes[channel]}` : `${l.flat ? 'number' : 'map'} ${channel}`
-    const here = layer ? `${l.name} ${l.type}, ${which}${l.h * l.w > 1 ? `, row ${row}, column ${col}` : ''}: ${value}.` : `Pixel in row ${row}, column ${col}: ${written(this.image[row * this.n + col])} of full ink.`
-    const seen = layer ? sets[0] ? ` It depends on ${wayCount(sets[0].rows) * wayCount(sets[0].cols)} pixels, in ${wayPlaces(sets[0])} of the picture.` : ' It depends on padding alone, on no pixel.' : ''
+    const here = layer ? `${l.name} ${l.type}, ${which}${l.h * l.w > 1 ? `, row ${row}, column ${col}` : ''}: ${value}.` : `Pixel in row ${row}, column ${col}: ${written(this.image[row * this.n + col] / 255)} of full ink.`
+    const pixels = sets[0] && wayCount(sets[0].rows) * wayCount(sets[0].cols)
+    const seen = layer ? sets[0] ? ` It depends on ${pixels} pixel${pixels > 1 ? 's' : ''}, in ${wayPlaces(sets[0])} of the picture.` : ' It depends on padding alone, on no pixel.' : ''
     const end = sets[this.last], after = layer === this.last ? '' : !end ? ' Nothing at the end depends on it.' :
-      this.classes ? ` In the end ${wayCount(end.channels)} of ${out.c} scores depend on it.` : ` In the last layer ${wayCount(end.channels)} maps depend on it, in ${wayPlaces(end)}.`
+      this.classes ? ` In the end it reaches ${wayCount(end.channels)} of ${out.c} scores.` : ` In the last layer it reaches ${wayCount(end.channels)} of ${out.c} maps, in ${wayPlaces(end)}.`
     return here + seen + after
   }
 }

@@ -219,21 +219,22 @@ export function wayShares(scores) {
   return e.map(v => v / sum)
 }
 
+// Pictures are square, `n` by `n` levels from 0 (paper) to 255 (ink) in a Uint8ClampedArray, which rounds.
+
 // A picture moved by whole rows and columns; blank paper moves in, and what leaves is gone.
 export function wayMoved(image, n, down, right) {
-  return Float32Array.from(image, (_, i) => {
+  return image.map((_, i) => {
     const y = Math.floor(i / n) - down, x = i % n - right
-    return y >= 0 && x >= 0 && y < image.length / n && x < n ? image[y * n + x] : 0
+    return y >= 0 && x >= 0 && y < n && x < n ? image[y * n + x] : 0
   })
 }
 
-// As MNIST was made: the ink scaled to a box of 20 by 20, the center of its mass in the middle of 28 by 28 (and in proportion elsewhere).
+// As MNIST was made: the ink scaled to a box of 20 by 20, the center of its mass in the middle of 28 by 28; in proportion elsewhere.
 export function wayCentered(image, n) {
-  const inked = [...image.keys()].filter(i => image[i] > .05)
+  const inked = [...image.keys()].filter(i => image[i] > 12)
   if (!inked.length) return image
-  const ys = inked.map(i => Math.floor(i / n)), xs = inked.map(i => i % n)
-  const [top, left] = [Math.min(...ys), Math.min(...xs)], [h, w] = [Math.max(...ys) + 1 - top, Math.max(...xs) + 1 - left]
-  const scale = Math.max(h, w) / (n * 20 / 28)
+  const side = f => { const at = inked.map(f); return Math.max(...at) + 1 - Math.min(...at) }
+  const scale = Math.max(side(i => Math.floor(i / n)), side(i => i % n)) / (n * 20 / 28)
   let mass = 0, my = 0, mx = 0
   image.forEach((v, i) => { mass += v; my += v * (Math.floor(i / n) + .5); mx += v * (i % n + .5) })
   return waySampled(image, n, scale, my / mass, mx / mass)
@@ -246,24 +247,21 @@ function waySampled(image, n, scale, cy, cx) {
     const [j, i] = [Math.floor(y - .5), Math.floor(x - .5)], [b, a] = [y - .5 - j, x - .5 - i]
     return (1 - b) * ((1 - a) * at(j, i) + a * at(j, i + 1)) + b * ((1 - a) * at(j + 1, i) + a * at(j + 1, i + 1))
   }
-  const parts = scale > 1 ? [1 / 6, 1 / 2, 5 / 6] : [1 / 2]
-  return Float32Array.from(image, (_, i) => {
+  const parts = [1 / 6, 1 / 2, 5 / 6]
+  return image.map((_, i) => {
     let sum = 0
     for (const p of parts) for (const q of parts) sum += between(cy + (Math.floor(i / n) + p - n / 2) * scale, cx + (i % n + q - n / 2) * scale)
-    return sum / parts.length ** 2
+    return sum / 9
   })
 }
 
-// A stroke of a round pen from one point to another, in pixels; `ink` 0 erases. The soft edge is a pixel wide.
+// A stroke of a round pen from one point to another, in pixels; without `ink` it erases. The soft edge is a pixel wide.
 export function wayStroke(image, n, [y0, x0], [y1, x1], radius, ink) {
-  const far = radius + 1, length = (y1 - y0) ** 2 + (x1 - x0) ** 2
-  for (let y = Math.max(0, Math.floor(Math.min(y0, y1) - far)); y <= Math.min(n - 1, Math.max(y0, y1) + far); y++) {
-    for (let x = Math.max(0, Math.floor(Math.min(x0, x1) - far)); x <= Math.min(n - 1, Math.max(x0, x1) + far); x++) {
-      const [dy, dx] = [y + .5 - y0, x + .5 - x0]
-      const t = length ? Math.min(1, Math.max(0, (dy * (y1 - y0) + dx * (x1 - x0)) / length)) : 0
-      const cover = Math.min(1, Math.max(0, radius + .5 - Math.hypot(dy - t * (y1 - y0), dx - t * (x1 - x0))))
-      const i = y * n + x
-      image[i] = ink ? Math.max(image[i], cover) : Math.min(image[i], 1 - cover)
-    }
-  }
+  const length = (y1 - y0) ** 2 + (x1 - x0) ** 2
+  image.forEach((v, i) => {
+    const dy = Math.floor(i / n) + .5 - y0, dx = i % n + .5 - x0
+    const t = length ? Math.min(1, Math.max(0, (dy * (y1 - y0) + dx * (x1 - x0)) / length)) : 0
+    const cover = 255 * Math.min(1, Math.max(0, radius + .5 - Math.hypot(dy - t * (y1 - y0), dx - t * (x1 - x0))))
+    image[i] = ink ? Math.max(v, cover) : Math.min(v, 255 - cover)
+  })
 }
