@@ -22,10 +22,25 @@ def joined(
         if name in texts: return
         text = (files('convlab')/'static'/name).read_text(encoding='utf-8')
         for dependency in re.findall(r"^import .* from '\./(.*)'", text, re.M): add(dependency)
-        texts[name] = text
+        texts[name] = re.sub(r'^import .*\n|^ *//.*\n', '', text, flags=re.M)
     for name in (*others, module): add(name)
-    bare = [re.sub(r'^import .*\n|^ *//.*\n|^ +', '', text, flags=re.M) for text in texts.values()]
-    return '\n'.join(re.sub(r'^export (?!default)', '', text, flags=re.M) for text in bare)
+    parts = [p for name,text in texts.items() for p in _parts(text, whole=name in (*others, module))]
+    return re.sub(r'^(?:export (?!default)| +|\n)', '', ''.join(_needed(parts)), flags=re.M)
+
+_declares = r'(?:export )?(?:async )?(?:function\*?|class|const|let) '
+
+def _parts(text, whole):
+    "Each declaration of `text` with its name; '' where it is to be kept anyway."
+    parts = [text] if whole else re.split(f'^(?={_declares})', text, flags=re.M)
+    return [('' if whole else (re.match(rf'{_declares}(\w*)', part) or ['',''])[1], part) for part in parts]
+
+def _needed(parts):
+    "The texts of those parts that are to be kept, and of those whose names they need."
+    kept,words = set(),{''}
+    while new := [k for k,(name,_) in enumerate(parts) if k not in kept and name in words]:
+        kept.update(new)
+        words.update(w.lstrip('.') for k in new for w in re.findall(r'(?:\.\.\.|(?<![\w.]))\w+', parts[k][1])) # `a.name` is another name
+    return [parts[k][1] for k in sorted(kept)]
 
 # %% ../../nbs/draw/widgets.ipynb #de23fdeb
 def _script(text): # no text may end the script that it stands in

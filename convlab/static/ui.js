@@ -9,36 +9,36 @@ const uiStyle = `
   --positive: light-dark(#2166ac, #8ec3ee); --negative: light-dark(#a34c00, #fdb863); --good: light-dark(#1a6e35, #7ed492); --bad: light-dark(#ad1d1d, #ff9d94);
   background: var(--page); color: var(--text); border: 1px solid var(--line); border-radius: 10px;
   font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+  *, *::before { box-sizing: border-box }
+  h3 { font-size: 17px; font-weight: 650; margin: 0 0 2px; color: inherit }
+  h4 { font-size: 13px; font-weight: 650; margin: 0 0 6px; color: inherit }
+  p { margin: 0 0 8px; color: inherit }
+  .soft { color: var(--soft) }
+  .row { display: flex; flex-wrap: wrap; gap: 8px; align-items: center }
+  button, select, input:not([type=range], [type=radio], [type=checkbox]), .file {
+    font: inherit; font-size: 13px; color: var(--text); background: var(--raised); border: 1px solid var(--edge); border-radius: 6px;
+    padding: 3px 10px; min-height: 32px; margin: 0; box-shadow: none; height: auto; width: auto;
+  }
+  button, .file { cursor: pointer }
+  button:hover:not(:disabled), .file:hover { border-color: var(--text) }
+  button[aria-pressed=true] { background: var(--accent); border-color: var(--accent); color: var(--on-accent) }
+  button:disabled { opacity: .5; cursor: default }
+  input[type=range], input[type=radio], input[type=checkbox] { accent-color: var(--accent); margin: 0 }
+  label.field { display: inline-flex; align-items: center; gap: 6px; font-size: 13px }
+  label.slider { display: grid; grid-template-columns: minmax(5.5em, max-content) minmax(80px, 1fr) 3.2em; align-items: center; gap: 8px; font-size: 13px; min-height: 30px }
+  label.slider input { width: 100%; min-width: 0 }
+  output { font-variant-numeric: tabular-nums; font-weight: 600 }
+  canvas { display: block; max-width: 100%; border-radius: 2px }
+  :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
+  .alert:not(:empty) { color: var(--bad); border-left: 4px solid var(--bad); padding: 4px 10px; margin: 8px 0; background: var(--raised) }
+  .told { min-height: 1.45em }
+  .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
+  code { font: 12.5px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; background: none; color: inherit; padding: 0 }
+  @media (pointer: coarse) { button, select, .file { min-height: 40px } }
+  @media (prefers-reduced-motion: no-preference) { button { transition: border-color .12s, background-color .12s } }
 }
 [data-jp-theme-light="true"] .convlab-live, [data-theme="light"] .convlab-live, .vscode-light .convlab-live, .quarto-light .convlab-live { color-scheme: light }
 [data-jp-theme-light="false"] .convlab-live, [data-theme="dark"] .convlab-live, [theme="dark"] .convlab-live, .vscode-dark .convlab-live, .quarto-dark .convlab-live { color-scheme: dark }
-.convlab-live *, .convlab-live *::before { box-sizing: border-box }
-.convlab-live h3 { font-size: 17px; font-weight: 650; margin: 0 0 2px; color: inherit }
-.convlab-live h4 { font-size: 13px; font-weight: 650; margin: 0 0 6px; color: inherit }
-.convlab-live p { margin: 0 0 8px; color: inherit }
-.convlab-live .soft { color: var(--soft) }
-.convlab-live .row { display: flex; flex-wrap: wrap; gap: 8px; align-items: center }
-.convlab-live button, .convlab-live select, .convlab-live input:not([type=range], [type=radio], [type=checkbox]), .convlab-live .file {
-  font: inherit; font-size: 13px; color: var(--text); background: var(--raised); border: 1px solid var(--edge); border-radius: 6px;
-  padding: 3px 10px; min-height: 32px; margin: 0; box-shadow: none; height: auto; width: auto;
-}
-.convlab-live button, .convlab-live .file { cursor: pointer }
-.convlab-live button:hover:not(:disabled), .convlab-live .file:hover { border-color: var(--text) }
-.convlab-live button[aria-pressed=true] { background: var(--accent); border-color: var(--accent); color: var(--on-accent) }
-.convlab-live button:disabled { opacity: .5; cursor: default }
-.convlab-live input[type=range], .convlab-live input[type=radio], .convlab-live input[type=checkbox] { accent-color: var(--accent); margin: 0 }
-.convlab-live label.field { display: inline-flex; align-items: center; gap: 6px; font-size: 13px }
-.convlab-live label.slider { display: grid; grid-template-columns: minmax(5.5em, max-content) minmax(80px, 1fr) 3.2em; align-items: center; gap: 8px; font-size: 13px; min-height: 30px }
-.convlab-live label.slider input { width: 100%; min-width: 0 }
-.convlab-live output { font-variant-numeric: tabular-nums; font-weight: 600 }
-.convlab-live canvas { display: block; max-width: 100%; border-radius: 2px }
-.convlab-live :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
-.convlab-live .alert:not(:empty) { color: var(--bad); border-left: 4px solid var(--bad); padding: 4px 10px; margin: 8px 0; background: var(--raised) }
-.convlab-live .told { min-height: 1.45em }
-.convlab-live .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
-.convlab-live code { font: 12.5px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; background: none; color: inherit; padding: 0 }
-@media (pointer: coarse) { .convlab-live button, .convlab-live select, .convlab-live .file { min-height: 40px } }
-@media (prefers-reduced-motion: no-preference) { .convlab-live button { transition: border-color .12s, background-color .12s } }
 `
 
 // Make `el` the root of a piece: its class, its look, and the look of the piece itself.

@@ -17,8 +17,10 @@ class Node:
         shape, # of the tensor
         how=None, # what made it: `Point`, `Mix`, `Scan`, `Move`, `Window` or `Pairs`; `None` for the image, and for what does not depend on it
         srcs=(), # the nodes that it was made from
+        steps=None, # for a dimension of the source how its positions step in this one
+        status='exact', # of the field: 'exact', 'upper bound' or 'depends on the data'
     ):
-        self.shape,self.how,self.srcs = tuple(shape),how,list(srcs)
+        self.shape,self.how,self.srcs,self.steps,self.status = tuple(shape),how,list(srcs),steps or {},status
         self.ends = [] # for each axis of the image: first position, and minus the last one; so the smallest is always the widest
         self.dims = [] # for each axis of the image: the set of dimensions along which it runs here
         self.jumps = [] # for each axis of the image: how far it moves when we move by one here; `None` if nothing moves

@@ -11,9 +11,8 @@ from fractions import Fraction
 from types import SimpleNamespace
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
 from .reach import Chosen, Mix, Move, Pairs, Point, Scan, Window, adaptive_taps, conv_taps, nowhere, transposed_taps
-from .twin import memory_key
+from .internals import is_operation, memory_key, tree_leaves, tree_map
 
 # %% ../../nbs/trace/rules.ipynb #344eb2f2
 class NeedsNumbers(Exception): "A rule needs values, and the tensor has none."
@@ -22,16 +21,24 @@ class NeedsNumbers(Exception): "A rule needs values, and the tensor has none."
 class Call: # one operation with its arguments, as they were before it ran
     def __init__(self, func, args, kwargs, tracer):
         self.func,self.args,self.kwargs = func,args,kwargs
-        self.mutable = func._schema.is_mutable
-        self.space,name = func.namespace,func._schema.name.split('::')[1]
-        self.name = name.rstrip('_') if self.mutable else name # relu_ is relu
+        self._described() if is_operation(func) else self._of_functions()
         self.title = f'{self.space}::{self.name}'
-        self.params = {a.name:(i, a.default_value) for i,a in enumerate(func._schema.arguments)}
         self.tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         self.shapes = {id(t):tuple(t.shape) for t in self.tensors}
         self.nodes,self.known = {id(t):n for t in self.tensors if (n := tracer.node(t))},tracer.values
-        self.moves_only = func.is_view or torch.Tag.inplace_view in func.tags or self.name in _moves
         self.has_rule,self.notes = self.name in _rules,[]
+        self.status = 'exact' # of what its rule says
+
+    def _described(self): # by a schema
+        func,schema = self.func,self.func._schema
+        self.mutable = schema.is_mutable
+        self.space,name = func.namespace,schema.name.split('::')[1]
+        self.name = name.rstrip('_') if self.mutable else name # relu_ is relu
+        self.params = {a.name:(i, a.default_value) for i,a in enumerate(schema.arguments)}
+        self.moves_only = func.is_view or torch.Tag.inplace_view in func.tags or self.name in _moves
+
+    def _of_functions(self): # an operation that takes functions, such as `flex_attention`
+        self.mutable,self.space,self.name,self.params,self.moves_only = False,'higher_order',self.func.name(),{},False
 
     def ran(self, out, written): # what it returned, and which tensors it wrote into
         self.many,self.written = isinstance(out, (list,tuple)),written
@@ -46,7 +53,12 @@ class Call: # one operation with its arguments, as they were before it ran
     def values(self, t): # of a constant
         if t.is_meta: t = self.known.get(memory_key(t), t)
         if t.is_meta: raise NeedsNumbers(self.title)
-        return t.detach().cpu()
+        return t.detach().cpu().clone() # the model may write into it
+
+    def let_go(self): # of all tensors that depend on the image: the rule needs no more than their shapes
+        def empty(t): return torch.empty(self.shapes[id(t)], dtype=t.dtype, device='meta') if isinstance(t, Tensor) and id(t) in self.nodes else t
+        self.args,self.kwargs = tree_map(empty, (self.args, self.kwargs))
+        self.tensors,self.outs,self.out,self.written = [],[],None,[]
 
 # %% ../../nbs/trace/rules.ipynb #cdf47d3d
 def make_rule(how, srcs, steps=None, ks=None, stride=None, padding=None):
