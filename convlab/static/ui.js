@@ -273,11 +273,10 @@ export function walkable(canvas, { label, size, at, point, pick = () => {}, leav
   canvas.tabIndex = 0
   canvas.setAttribute('role', 'application')
   canvas.setAttribute('aria-label', label)
+  const inside = cells => cells.map((p, k) => Math.max(0, Math.min(size()[k] - 1, p)))
   const under = e => {
-    const box = canvas.getBoundingClientRect()
-    if (place) return place(e.clientX - box.left, e.clientY - box.top)
-    const side = cell?.() ?? box.width / size()[1]
-    return [Math.floor((e.clientY - box.top) / side), Math.floor((e.clientX - box.left) / side)].map((p, k) => Math.max(0, Math.min(size()[k] - 1, p)))
+    const box = canvas.getBoundingClientRect(), x = e.clientX - box.left, y = e.clientY - box.top, side = cell?.() ?? box.width / size()[1]
+    return inside(place ? place(x, y) : [Math.floor(y / side), Math.floor(x / side)])
   }
   canvas.addEventListener('pointermove', e => point(...under(e)))
   canvas.addEventListener('pointerdown', e => point(...under(e)))
@@ -287,7 +286,7 @@ export function walkable(canvas, { label, size, at, point, pick = () => {}, leav
   canvas.addEventListener('keydown', e => {
     const [h, w] = size(), [row, column] = at() ?? [Math.floor(h / 2), Math.floor(w / 2)], step = steps[e.key]
     const far = e.shiftKey ? 5 : 1
-    if (step) point(...[row + step[0] * far, column + step[1] * far].map((p, k) => Math.max(0, Math.min([h, w][k] - 1, p))))
+    if (step) point(...inside([row + step[0] * far, column + step[1] * far]))
     else if (e.key === 'Home') point(row, 0)
     else if (e.key === 'End') point(row, w - 1)
     else if (e.key === 'Enter' || e.key === ' ') pick(row, column)

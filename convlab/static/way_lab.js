@@ -268,7 +268,7 @@ class WayPiece {
     const list = make('div', {}, ...this.bars.map(b => b.row))
     if (this.classes) walkable(list, { label: 'Scores. Up and down arrow keys walk, Enter pins.', size: () => [this.bars.length, 1],
       at: () => this.hover?.layer === this.last ? [this.hover.channel, 0] : [-1, 0], leave: () => this.over(null),
-      place: (x, y) => [Math.min(this.bars.length - 1, Math.floor(y / list.clientHeight * this.bars.length)), 0], point: row => this.over(point(row)), pick: row => row >= 0 && this.pin(point(row)) })
+      place: (x, y) => [Math.floor(y / list.clientHeight * this.bars.length), 0], point: row => this.over(point(row)), pick: row => row >= 0 && this.pin(point(row)) })
     const { name, type, c } = this.layers[this.last]
     const head = this.classes ? [make('p', { className: 'soft' }, make('b', { textContent: `${name} ${type}` }), `, ${c} scores`)] : []
     return make('div', { className: 'way-answer' }, this.said, ...head, list, this.change)
