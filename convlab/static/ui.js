@@ -266,6 +266,8 @@ export function paintHatch(ctx, x, y, width, height, gap = 6) {
   ctx.restore()
 }
 
+export const arrowSteps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] } // rows, columns
+
 // A canvas whose cells are pointed at with mouse or finger and walked with the arrow keys. `size()` is [rows, columns] and `at()` the
 // [row, column] of the moment, or null; `point(row, column)` hears of each step, `pick(row, column)` of a click, Enter or a space.
 // Cells are squares of `cell()` pixels, by default as wide as the canvas has room for; or `place(x, y)` says which cell is there.
@@ -273,22 +275,20 @@ export function walkable(canvas, { label, size, at, point, pick = () => {}, leav
   canvas.tabIndex = 0
   canvas.setAttribute('role', 'application')
   canvas.setAttribute('aria-label', label)
-  const inside = cells => cells.map((p, k) => Math.max(0, Math.min(size()[k] - 1, p)))
+  const fit = spot => spot.map((p, k) => Math.max(0, Math.min(size()[k] - 1, p)))
   const under = e => {
     const box = canvas.getBoundingClientRect(), x = e.clientX - box.left, y = e.clientY - box.top, side = cell?.() ?? box.width / size()[1]
-    return inside(place ? place(x, y) : [Math.floor(y / side), Math.floor(x / side)])
+    return fit(place ? place(x, y) : [Math.floor(y / side), Math.floor(x / side)])
   }
   canvas.addEventListener('pointermove', e => point(...under(e)))
   canvas.addEventListener('pointerdown', e => point(...under(e)))
   canvas.addEventListener('pointerleave', e => { if (e.pointerType === 'mouse') leave() })
   canvas.addEventListener('click', e => pick(...under(e)))
-  const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }
   canvas.addEventListener('keydown', e => {
-    const [h, w] = size(), [row, column] = at() ?? [Math.floor(h / 2), Math.floor(w / 2)], step = steps[e.key]
-    const far = e.shiftKey ? 5 : 1
-    if (step) point(...inside([row + step[0] * far, column + step[1] * far]))
+    const [row, column] = at() ?? size().map(n => n >> 1), step = arrowSteps[e.key], far = e.shiftKey ? 5 : 1
+    if (step) point(...fit([row + step[0] * far, column + step[1] * far]))
     else if (e.key === 'Home') point(row, 0)
-    else if (e.key === 'End') point(row, w - 1)
+    else if (e.key === 'End') point(row, size()[1] - 1)
     else if (e.key === 'Enter' || e.key === ' ') pick(row, column)
     else return
     e.preventDefault()

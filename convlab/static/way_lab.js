@@ -1,5 +1,5 @@
 // WayLab: draw a digit, and watch its whole way through a network; point at an activation, and see what it depends on.
-import { button, dress, keepKeys, largest, make, messages, paintMap, paintWindow, perFrame, sized, switcher, walkable, written } from './ui.js'
+import { arrowSteps, button, dress, keepKeys, largest, make, messages, paintMap, paintWindow, perFrame, sized, switcher, walkable, written } from './ui.js'
 import { wayBox, wayCentered, wayMoved, wayReady, wayRun, wayShares, wayStroke, wayTrace } from './way_numbers.js'
 
 const wayStyle = `
@@ -39,7 +39,6 @@ const wayKeys = {
   draw: 'Arrow keys move the pen, Space puts it down or lifts it.', erase: 'Arrow keys move the eraser, Space puts it down or lifts it.',
   move: 'Arrow keys move the digit.', point: 'Arrow keys point at a pixel, Enter pins it.',
 }
-const waySteps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }
 const wayPen = 1.3 // radius in pixels, about as wide as MNIST's strokes
 
 // Names that a reader knows: “rows 3 to 7”, counted from zero as in Python.
@@ -230,7 +229,7 @@ class WayPiece {
   }
 
   padKey(e) {
-    const step = waySteps[e.key], { tool } = this, cursor = this.cursor ?? [this.n / 2 | 0, this.n / 2 | 0]
+    const step = arrowSteps[e.key], { tool } = this, cursor = this.cursor ?? [this.n / 2 | 0, this.n / 2 | 0]
     if (!step && e.key !== ' ' && e.key !== 'Enter') return
     e.preventDefault()
     if (step && tool === 'move') {
