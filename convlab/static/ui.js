@@ -266,7 +266,8 @@ export function paintHatch(ctx, x, y, width, height, gap = 6) {
   ctx.restore()
 }
 
-export const arrowSteps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] } // rows, columns
+// Rows and columns.
+export const arrowSteps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }
 
 // A canvas whose cells are pointed at with mouse or finger and walked with the arrow keys. `size()` is [rows, columns] and `at()` the
 // [row, column] of the moment, or null; `point(row, column)` hears of each step, `pick(row, column)` of a click, Enter or a space.
