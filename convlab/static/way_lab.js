@@ -267,7 +267,7 @@ class WayPiece {
     const list = make('div', {}, ...this.bars.map(b => b.row))
     if (this.classes) walkable(list, { label: 'Scores. Up and down arrow keys walk, Enter pins.', size: () => [this.bars.length, 1],
       at: () => this.hover?.layer === this.last ? [this.hover.channel, 0] : [-1, 0], leave: () => this.over(null),
-      place: (x, y) => [Math.floor(y / list.clientHeight * this.bars.length), 0], point: row => this.over(point(row)), pick: row => row >= 0 && this.pin(point(row)) })
+      place: e => [this.bars.findIndex(b => b.row.contains(e.target)), 0], point: row => this.over(point(row)), pick: row => row >= 0 && this.pin(point(row)) })
     const { name, type, c } = this.layers[this.last]
     const head = this.classes ? [make('p', { className: 'soft' }, make('b', { textContent: `${name} ${type}` }), `, ${c} scores`)] : []
     return make('div', { className: 'way-answer' }, this.said, ...head, list, this.change)
@@ -298,7 +298,7 @@ class WayPiece {
       return p ? [Math.floor(p.channel / cols) * l.h + p.row, p.channel % cols * l.w + p.col] : [0, 0]
     }
     walkable(canvas, { label: `${l.name} ${l.type}, ${shape}. Arrow keys walk from number to number, Enter pins one.`, at: where,
-      size: () => [Math.ceil(l.c / panel.grid.cols) * l.h, panel.grid.cols * l.w], place: (x, y) => this.under(panel, x, y),
+      size: () => [Math.ceil(l.c / panel.grid.cols) * l.h, panel.grid.cols * l.w], place: e => this.under(panel, e.offsetX, e.offsetY),
       point: (y, x) => this.over(panel.at(y, x)), pick: (y, x) => this.pin(panel.at(y, x)), leave: () => this.over(null) })
     this.leaves(canvas)
     panel.el = make('div', { className: 'way-panel' }, make('div', {}, make('b', { textContent: `${l.name} ${l.type}` }), make('br'), facts), make('p', { className: 'way-sheet' }, canvas))
