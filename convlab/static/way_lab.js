@@ -1,5 +1,5 @@
 // WayLab: draw a digit, and watch its whole way through a network; point at an activation, and see what it depends on.
-import { arrowSteps, button, dress, keepKeys, largest, make, messages, paintMap, paintWindow, perFrame, sized, switcher, walkable, written } from './ui.js'
+import { arrows, button, dress, largest, make, messages, paintMap, paintWindow, perFrame, sized, switcher, walkable, written } from './ui.js'
 import { wayBox, wayCentered, wayMoved, wayReady, wayRun, wayShares, wayStroke, wayTrace } from './way_numbers.js'
 
 const wayStyle = `
@@ -158,7 +158,6 @@ class WayPiece {
 
   build(el) {
     dress(el, wayStyle)
-    keepKeys(el)
     this.messages = messages()
     this.messages.told.classList.add('unseen')
     el.setAttribute('role', 'region')
@@ -229,7 +228,7 @@ class WayPiece {
   }
 
   padKey(e) {
-    const step = arrowSteps[e.key], { tool } = this, cursor = this.cursor ?? [this.n / 2 | 0, this.n / 2 | 0]
+    const step = arrows[e.key], { tool } = this, cursor = this.cursor ?? [this.n / 2 | 0, this.n / 2 | 0]
     if (!step && e.key !== ' ' && e.key !== 'Enter') return
     e.preventDefault()
     if (step && tool === 'move') {
