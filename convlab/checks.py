@@ -128,9 +128,12 @@ def need(
     package:str, # to import, such as 'fastai'
     extra:str, # of the course that brings it, such as 'course'
 ): # the package
-    "Import `package`; if it is missing, say which extra of the course brings it."
+    "Import `package`; if it is missing, say how to get it, alone or with all that its extra brings."
     from convlab import __source__
     try: return import_module(package)
     except ModuleNotFoundError as e:
-        if e.name != package.split('.')[0]: raise # it is there, and lacks something itself
-        raise ImportError(f'this part of convlab needs {package}: pip install "{__source__.format(extra=extra)}"', name=package) from None
+        name = package.split('.')[0]
+        if e.name != name: raise # it is there, and lacks something itself
+        pip = {'skimage': 'scikit-image'}.get(name, name)
+        raise ImportError(f'this part of convlab needs {name}: pip install {pip} (or all that belongs to it: '
+                          f'pip install "{__source__.format(extra=extra)}")', name=name) from None

@@ -7,69 +7,171 @@ __all__ = ['count_rule']
 
 # %% ../../nbs/trace/counting.ipynb #918e2287
 import math
+import operator
+import torch
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
-from convlab.trace.rules import _quantized_points
+from convlab.trace.rules import is_pointwise, quantized_points
 
 # %% ../../nbs/trace/counting.ipynb #27bb12b9
-_counts = {} # operation, such as 'aten::mm': its formula
+_formulas = {} # operation, such as 'aten::mv': how many products a call computes
 
-def _counted(names): # decorator: this is the formula for these operations, from the call
-    def _add(f): return _counts.update({n if '::' in n else 'aten::'+n: f for n in names.split()}) or f
+def _formula_for(names): # decorator: this is the formula for these operations
+    def _add(f): return _formulas.update({n if '::' in n else 'aten::'+n: f for n in names.split()}) or f
     return _add
 
-@_counted('mv addmv dot vdot')
-def _vector(c): return c.tensors[-2].numel()
-@_counted('addbmm')
-def _batches(c): return c['batch1'].numel()*c['batch2'].shape[-1]
-@_counted('_trilinear')
-def _bilinear(c): return c.out.numel()*math.prod(c['i2'].shape[-2:])
-@_counted('_cdist_forward')
-def _distances(c): return c.out.numel()*c['x1'].shape[-1]
-@_counted('_int_mm')
-def _whole_numbers(c): return c.out.numel()*c.tensors[0].shape[-1]
+@_formula_for('linear mkldnn_linear _int_mm _weight_int8pack_mm _cdist_forward _euclidean_dist')
+def _along_rows(c): # each number put out is a sum over a row of the first argument
+    return c.out.numel()*c.args[0].shape[-1]
 
-@_counted('mkldnn_rnn_layer _cudnn_rnn lstm gru rnn_tanh rnn_relu')
-def _steps(c): # every matrix of weights is used at every step, for every sequence
-    x,mats = c['input'],[t for t in c.tensors if t.dim() == 2 and t is not c['input']]
+@_formula_for('_addmm_activation')
+def _linear_and_activation(c): return c.out.numel()*c['mat1'].shape[-1]
+
+@_formula_for('_pdist_forward')
+def _pairs(c): return c.out.numel()*c['self'].shape[-1]
+
+@_formula_for('addbmm')
+def _batches(c): return c['batch1'].numel()*c['batch2'].shape[-1]
+
+@_formula_for('_grouped_mm')
+def _grouped(c): # rows or columns are dealt into groups, where a side has no axis of groups
+    a,b = c['self'],c['mat2']
+    rows = a.numel()//a.shape[0] if a.dim() > b.dim() else a.numel()
+    return rows*b.shape[-1]
+
+@_formula_for('_trilinear')
+def _bilinear(c): return c.out.numel()*math.prod(c['i2'].shape[-2:])
+
+@_formula_for('affine_grid_generator')
+def _affine_grid(c): return c.out.numel()*c['theta'].shape[-1]
+
+# %% ../../nbs/trace/counting.ipynb #ce91baa5
+@_formula_for('conv_tbc')
+def _conv_tbc(c): return c.out.numel()*math.prod(c['weight'].shape[:2])
+
+@_formula_for('torchvision::deform_conv2d')
+def _deformable(c): return c.out.numel()*math.prod(c['weight'].shape[1:])
+
+# %% ../../nbs/trace/counting.ipynb #aa486765
+def _attention(q, k, v): return math.prod(q.shape[:-1])*k.shape[-2]*(q.shape[-1]+v.shape[-1])
+
+def _attention_count(c): return _attention(c['query'], c['key'], c['value'])
+
+@_formula_for('_native_multi_head_attention')
+def _heads(c): # the fused layer: three projections, attention by heads that share the features, one projection more
+    q,k,v = c['query'],c['key'],c['value']
+    return sum(t.numel() for t in (q,k,v,q))*q.shape[-1] + _attention(q, k, v)
+
+@_formula_for('_transformer_encoder_layer_fwd')
+def _encoder_layer(c):
+    x,hidden = c['src'],c['ffn_weight_1'].shape[0]
+    return 4*x.numel()*x.shape[-1] + _attention(x, x, x) + 2*x.numel()*hidden
+
+# %% ../../nbs/trace/counting.ipynb #5d291d96
+@_formula_for('mkldnn_rnn_layer _cudnn_rnn lstm gru rnn_tanh rnn_relu')
+def _recurrent(c): # every matrix of weights is used at every step, for every sequence
+    x = c.args[0]
+    mats = [t for t in c.tensors if t.dim() == 2 and t is not x]
     if c.name == 'mkldnn_rnn_layer': mats = [c['weight0'], c['weight1']]
     return math.prod(x.shape[:-1])*sum(w.numel() for w in mats)
 
-# %% ../../nbs/trace/counting.ipynb #aa486765
-@_counted('torchvision::deform_conv2d')
-def _deformable(c): return c.out.numel()*math.prod(c['weight'].shape[1:])
+# %% ../../nbs/trace/counting.ipynb #8f075b81
+def _stored(t, d): # how many numbers the matrix (or vector) `t` stores at each place of dimension `d`
+    if t.layout == torch.strided: return torch.full((t.shape[d],), t.numel()//max(t.shape[d], 1))
+    return torch.bincount(t.to_sparse_coo().coalesce().indices()[d], minlength=t.shape[d])
 
-def _attention_count(c):
-    q,k,v = c['query'],c['key'],c['value']
-    return math.prod(q.shape[:-1])*k.shape[-2]*(q.shape[-1]+v.shape[-1])
+def _sparse_matrix(c):
+    a,b = c.tensors[-2:]
+    return int((_stored(a, 1)*_stored(b, 0)).sum())
+
+def _sparse_batches(c): return c['self']._nnz()*c['mat2'].shape[-1]
+
+def _sampled(c): return c.out._nnz()*c['mat1'].shape[-1] # only the products that are asked for
+
+_sparse_formulas = dict.fromkeys('mm addmm mv addmv _sparse_addmm _sparse_sparse_matmul'.split(), _sparse_matrix)
+_sparse_formulas |= dict(bmm=_sparse_batches, sparse_sampled_addmm=_sampled)
+
+def _is_sparse(c): return any(t.layout != torch.strided for t in c.tensors)
+
+# %% ../../nbs/trace/counting.ipynb #4eebf5c9
+@_formula_for('mv addmv dot vdot')
+def _vector(c): return c.tensors[-2].numel()
+
+# %% ../../nbs/trace/counting.ipynb #0cf4d20b
+_no_products = set('''
+    _softmax _log_softmax _safe_softmax glu prelu _weight_norm_interface renorm linalg_vector_norm linalg_cross
+    native_layer_norm layer_norm _fused_rms_norm rms_norm native_group_norm batch_norm_stats batch_norm_elemt
+    embedding _embedding_bag _embedding_bag_forward_only one_hot grid_sampler_2d grid_sampler_3d col2im constant_pad_nd
+    sort argsort msort topk kthvalue median nanmedian mode nonzero nonzero_static masked_select isin searchsorted bucketize
+    bincount histc unique_dim unique_consecutive _unique _unique2 multinomial
+    cumsum cumprod cummax cummin _cummax_helper _cummin_helper logcumsumexp trace
+    scatter_add scatter_reduce index_add index_reduce segment_reduce addr _unsafe_masked_index _unsafe_index_put block_diag
+    binary_cross_entropy binary_cross_entropy_with_logits mse_loss huber_loss smooth_l1_loss soft_margin_loss
+    nll_loss_forward nll_loss2d_forward multi_margin_loss multilabel_margin_loss_forward dist
+    copy set resize resize_as resize_output _resize_output _to_copy _to_dense _to_sparse _to_sparse_csr _coalesce _pin_memory
+    _chunk_cat _pack_padded_sequence _pad_packed_sequence _masked_scale _thnn_fused_lstm_cell _thnn_fused_gru_cell
+    fill zero random uniform normal exponential poisson _standard_gamma cauchy geometric log_normal _local_scalar_dense _assert_async _assert_tensor_metadata
+    _values _indices values indices crow_indices col_indices is_coalesced
+'''.split())
+_no_products_start = ('avg_pool', 'max_pool', 'adaptive_', '_adaptive_', 'fractional_max_pool', 'max_unpool', 'upsample', '_upsample',
+                      'new_', 'rand')
+_no_products_end = ('batch_norm', 'batch_norm_legit', 'no_training', '_like', '_copy')
+_vision = set('nms roi_align roi_pool ps_roi_align ps_roi_pool'.split())
+
+def _is_free(c):
+    "Is `c` known to add up no products?"
+    if c.space == 'torchvision': return c.name in _vision
+    if c.space not in ('aten','prim','prims'): return False
+    if c.moves_only or is_pointwise(c) or torch.Tag.reduction in c.func.tags or not c.tensors: return True
+    return (c.name in _no_products or c.name.startswith(_no_products_start) or c.name.endswith(_no_products_end))
 
 # %% ../../nbs/trace/counting.ipynb #923c9016
-_no_formula = ('linalg_','_linalg','_fft','lu_','cholesky','triangular_solve','geqrf','orgqr','ormqr','_native_multi_head','_transformer_encoder')
-
-def _count(c):
-    "How many products `c` computes; `None` if nobody knows."
-    if c.title in _counts: return _counts[c.title](c)
-    if c.space == 'quantized':
-        packed = next((a for a in tree_leaves(c.args) if hasattr(a, 'unpack')), None)
-        if packed is None: return 0 if c.name in _quantized_points | {'cat'} else None
-        return (c.args[0] if 'transpose' in c.name else c.out).numel()*math.prod(packed.unpack()[0].shape[1:])
-    formula = flop_registry.get(c.func.overloadpacket)
-    try:
-        if formula: return formula(*c.args, **c.kwargs, out_val=c.outs[0] if len(c.outs) == 1 else tuple(c.outs))//2
-    except AssertionError: pass # PyTorch's formula for attention knows no groups of queries
+def count_products(c):
+    "How many products the call `c` computes; `None` if nobody knows."
+    if c.title in _given: return _by_user(c)
+    if _is_sparse(c): return _sparse_formulas[c.name](c) if c.name in _sparse_formulas else 0 if _is_free(c) else None
+    if c.title in _formulas: return _formulas[c.title](c)
+    if c.space == 'quantized': return _quantized(c)
+    if (products := _by_pytorch(c)) is not None: return products
     if c.name.startswith('_scaled_dot_product'): return _attention_count(c)
-    if c.space not in ('aten','prim','prims') or c.name.startswith(_no_formula) and c.name != 'linalg_vector_norm': return None
-    return 0
+    return 0 if _is_free(c) else None
+
+def _by_pytorch(c):
+    formula = flop_registry.get(c.func.overloadpacket)
+    try: return formula(*c.args, **c.kwargs, out_val=_returned(c))//2 if formula else None
+    except AssertionError: return None # its formula for attention knows no groups of queries
+
+def _returned(c): return c.outs[0] if len(c.outs) == 1 else tuple(c.outs)
+
+def _quantized(c): # weights are in an object that packs them
+    packed = next((a for a in tree_leaves(c.args) if hasattr(a, 'unpack')), None)
+    if packed is None: return 0 if c.name in quantized_points | {'cat'} else None
+    return (c.args[0] if 'transpose' in c.name else c.out).numel()*math.prod(packed.unpack()[0].shape[1:])
 
 # %% ../../nbs/trace/counting.ipynb #b63f3ac2
+_given = {} # by users: operation and formula
+
 def count_rule(
     op, # an operation such as `torch.ops.mylib.myop`, or its name, 'mylib::myop'
 ): # decorator for a function of the operation's arguments and `out`, its result, that returns the number of products
     """Say how many products an operation computes, for `arithmetic`. For example
-    `@count_rule('mylib::scale')` above `def scale(x, factor, out): return x.numel()`."""
+    `@count_rule('mylib::scale')` above `def scale(x, factor, out): return x.numel()`. It goes before every formula that there is."""
     name = op if isinstance(op, str) else str(getattr(op, '_qualified_op_name', op)).replace('.', '::', 1)
     if name.count('::') != 1: raise ValueError(f"op must be an operation of torch.ops or a name such as 'mylib::myop'; got {op!r}")
     def register(f):
-        _counts[name.split('.')[0]] = lambda c: f(*c.args, **c.kwargs, out=c.outs[0] if len(c.outs) == 1 else tuple(c.outs))
+        _given[name.split('.')[0]] = f
         return f
     return register
+
+def _by_user(c):
+    f = _given[c.title]
+    rule = f"your count_rule {getattr(f, '__name__', f)!r} for {c.title}"
+    try: n = f(*c.args, **c.kwargs, out=_returned(c))
+    except Exception as e:
+        c.notes.append(f"{rule} raised {type(e).__name__}: {e}; its cell is empty")
+        return None
+    try: products = operator.index(n)
+    except TypeError: products = -1
+    if products >= 0 and not isinstance(n, bool): return products
+    c.notes.append(f"{rule} returned {n!r}, and not a whole number of at least 0; its cell is empty")
+    return None

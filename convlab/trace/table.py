@@ -196,7 +196,7 @@ class Arithmetic:
         return getattr(self._frame if name.startswith('to_') else self.calls, name) # what is saved is saved whole
 
 # %% ../../nbs/trace/table.ipynb #9fce072a
-def _table(model, t): # of the trace `t` of `model`
+def arithmetic_table(model, t): # of the trace `t` of `model`
     types = {n.replace('_orig_mod.', ''): type(m).__name__ for n,m in model.named_modules()} # a compiled model is unwrapped
     rows = [_call_row(r, t.image.shape[0]) for r in t.rows]
     return Arithmetic(_frame(rows + _idle_rows(t, types)), types, sorted({u for r in t.rows for u in r.uncounted}))
