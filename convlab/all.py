@@ -6,6 +6,9 @@
 __all__ = []
 
 # %% ../nbs/house/all.ipynb #12641c49
+import os
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
 from . import compat # first: it lets the next line work beside a CPU build of PyTorch
 from fastai.vision.all import *
 from fastbook import *
