@@ -16,6 +16,7 @@ from fastcore.test import *
 from .draw.plotting import *
 from .draw.windows import *
 from .study.data import *
+from .study.sweep import result_table
 from .kernels import *
 from .convolutions import *
 from .models import *
