@@ -11,6 +11,8 @@ import math
 import os
 import platform
 import time
+from collections.abc import Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -18,18 +20,46 @@ import convlab
 from ..checks import kind, need, number, one_of, whole
 
 # %% ../../nbs/study/sweep.ipynb #d345724c
+_own = 'seed','seeds','seconds','error','versions','machine' # sweep's own names
+
 def _plain(name, value):
     "`value` as Python's own number, text, boolean or None."
     if hasattr(value, 'item') and getattr(value, 'shape', None) == (): value = value.item()
     return kind(name, value, (bool,int,float,str,type(None)), 'a number, text, boolean or None')
 
+def _listed(name, values):
+    "A list of what is listed; text is not taken for a list of its letters."
+    wanted = f'{name} must be a list of at least one value; got {values!r}'
+    if isinstance(values, (str,bytes,Mapping)): raise TypeError(wanted)
+    try: res = list(values)
+    except TypeError: raise TypeError(wanted) from None
+    if not res: raise ValueError(wanted)
+    return res
+
+# %% ../../nbs/study/sweep.ipynb #d345724e
 def _settings(grid):
     "A list of settings, from all combinations or as listed."
-    if isinstance(grid, dict): grid = [dict(zip(grid, values)) for values in product(*grid.values())]
-    grid = [{k: _plain(k, v) for k,v in kind('grid', s, dict, 'a dict of lists, or a list of dicts').items()} for s in grid]
-    if taken := {k for s in grid for k in s} & {'seed','seconds','error','versions','machine'}:
+    if isinstance(grid, Mapping):
+        lists = [_listed(k, v) for k,v in grid.items()]
+        grid = [dict(zip(grid, values)) for values in product(*lists)]
+    what = 'a dict of lists, or a list of dicts'
+    grid = [kind('grid', s, dict, what) for s in (_listed('grid', grid) if not isinstance(grid, str) else [grid])]
+    grid = [{kind('a name in grid', k, str, 'text'): _plain(k, v) for k,v in s.items()} for s in grid]
+    if taken := {k for s in grid for k in s} & {*_own}:
         raise ValueError(f"grid must leave these names to sweep; got {sorted(taken)}")
-    return grid
+    return _once('grid', grid, lambda s: json.dumps(s, sort_keys=True))
+
+# %% ../../nbs/study/sweep.ipynb #d345724d
+def _seeds(seeds):
+    "A list of seeds, from a list or from how many."
+    if not hasattr(seeds, '__iter__') or getattr(seeds, 'shape', None) == (): seeds = range(whole('seeds', seeds, 1))
+    return _once('seeds', [whole('seeds', s) for s in _listed('seeds', seeds)], str)
+
+def _once(name, values, key):
+    "Refuse to count one thing twice."
+    found = {key(v): v for v in values}
+    if len(found) < len(values): raise ValueError(f'{name} must name each only once; got {values!r:.200}')
+    return values
 
 # %% ../../nbs/study/sweep.ipynb #fec15425
 def _where():
@@ -37,51 +67,74 @@ def _where():
     return dict(versions=f'python {platform.python_version()}, {versions}',
                 machine=f'{platform.system()} {platform.machine()}, {os.cpu_count()} cores')
 
+def _results(found, settings, seeds):
+    "What `run` returned, checked: a dict for each seed, whose names are free."
+    found = [{k: _plain(k, v) for k,v in kind('the result', r, dict, 'a dict').items()} for r in found]
+    if len(found) != len(seeds):
+        raise ValueError(f"run must return a dict for each of {len(seeds)} seeds; got {len(found)}")
+    names = {k for r in found for k in r}
+    if clash := names & {*settings}: raise ValueError(f"results must not be named as settings; got {sorted(clash)}")
+    if taken := names & {*_own}: raise ValueError(f"results must leave these names to sweep; got {sorted(taken)}")
+    return found
+
+# %% ../../nbs/study/sweep.ipynb #fec15426
 def _attempt(run, settings, seeds, together):
     "A record of each seed's run, failed or not."
     start,error = time.perf_counter(),None
     try:
         found = run(seeds=seeds, **settings) if together else [run(seed=seeds[0], **settings)]
-        found = [{k: _plain(k, v) for k,v in kind('the result', r, dict, 'a dict').items()} for r in found]
-        if len(found) != len(seeds): raise ValueError(f"run must return a dict for each of {len(seeds)} seeds; got {len(found)}")
-        if clash := set(found[0]) & {*settings,'seed'}: raise ValueError(f"results must not be named as settings; got {sorted(clash)}")
+        found = _results(found, settings, seeds)
     except Exception as e: found,error = [{}]*len(seeds),f'{type(e).__name__}: {e}'
     took = round((time.perf_counter()-start)/len(seeds), 3)
-    return [dict(settings=settings, seed=s, results=r, seconds=took, error=error, **_where()) for s,r in zip(seeds, found)]
+    about = dict(seconds=took, error=error, **_where())
+    return [dict(settings=settings, seed=s, results=r, **about) for s,r in zip(seeds, found)]
 
 # %% ../../nbs/study/sweep.ipynb #db048141
 def _key(record): return json.dumps([record['settings'], record['seed']], sort_keys=True)
+
+def _ours(record):
+    "Is this a record of a run that went well?"
+    parts = isinstance(record, dict) and {'settings','seed','results','error'} <= {*record} and record['error'] is None
+    return parts and isinstance(record['settings'], dict) and isinstance(record['results'], dict)
 
 def _read(path):
     "The records in the file, by settings and seed; failed ones are left out, so that they are tried again."
     found = {}
     for line in path.read_bytes().splitlines() if path and path.exists() else []:
         try: record = json.loads(line)
-        except ValueError: continue # torn
-        whole = isinstance(record, dict) and {'settings','seed','results','error'} <= set(record) # else it is none of ours
-        if whole and record['error'] is None: found[_key(record)] = record
+        except (ValueError,RecursionError): continue # torn, or none of ours
+        if _ours(record): found[_key(record)] = record
     return found
 
-def _append(path, records):
-    lock = need('filelock', 'course').FileLock(f'{path}.lock')
-    with lock, path.open('ab+') as f:
+# %% ../../nbs/study/sweep.ipynb #db048142
+def _append(path, records, wait=10): # seconds, for the lock
+    filelock = need('filelock', 'course')
+    with filelock.FileLock(f'{path}.lock', timeout=wait), path.open('ab+') as f:
         if f.tell():
             f.seek(-1, 2)
             if f.read(1) != b'\n': f.write(b'\n') # somebody was killed here
         f.write(b''.join(json.dumps(r).encode() + b'\n' for r in records))
         f.flush(), os.fsync(f.fileno())
 
+@contextmanager
+def _usable(path):
+    "What goes wrong with the file inside is said of `path`."
+    try: yield
+    except OSError as e: # and filelock's Timeout, which is one
+        why = e.strerror or f'no lock to be had at {path}.lock'
+        raise ValueError(f'path must be a file that can be read, locked and written; got {path} ({why})') from None
+
 # %% ../../nbs/study/sweep.ipynb #ce43b309
 def _jobs(found, settings, seeds, together):
-    "What is not found yet: pairs of settings and seeds. One seed a job, seeds outermost; or all seeds of a setting together."
+    "What is not found yet: pairs of settings and seeds. One seed a job, seeds outermost; or all of a setting together."
     todo = [(s, [n for n in seeds if _key(dict(settings=s, seed=n)) not in found]) for s in settings]
     return [(s, ns) for s,ns in todo if ns] if together else [(s, [n]) for n in seeds for s,ns in todo if n in ns]
 
 def _tidy(found, settings, seeds):
     import pandas as pd
     rows = [found[_key(dict(settings=s, seed=n))] for s in settings for n in seeds]
-    last = 'seconds error versions machine'.split()
-    return pd.DataFrame([{**r['settings'], 'seed': r['seed'], **r['results'], **{k: r[k] for k in last}} for r in rows])
+    def about(r): return {k: r.get(k) for k in ('seconds','error','versions','machine')} # an older file may lack some
+    return pd.DataFrame([{**r['settings'], 'seed': r['seed'], **r['results'], **about(r)} for r in rows])
 
 # %% ../../nbs/study/sweep.ipynb #38387595
 def sweep(
@@ -92,17 +145,20 @@ def sweep(
     n_jobs:int=None, # how many at a time, -1 for one on each core; by default as `joblib.parallel_config` says, or one
     together:bool=False, # does `run` take `seeds`, a list, train them all at once, and return a list of dicts?
     progress:bool=True, # show a bar with the time left?
-): # pandas DataFrame, one row a run: settings, seed, results, seconds, error (None, or what was raised), versions, machine
-    "Run everything that `path` does not hold yet. An interrupt loses the runs in flight; a failed run is tried again by the next call."
+): # DataFrame, one row a run: settings, seed, results, seconds, error (None, or what was raised), versions, machine
+    """Run everything that `path` does not hold yet. An interrupt loses the runs in flight; a failed run is tried again
+    by the next call. That the file can be written is tried before the first run."""
     joblib,bar = need('joblib', 'course'),need('fastprogress.fastprogress', 'course').progress_bar
-    settings,path = _settings(grid),path and Path(path)
-    if path and not path.parent.is_dir(): raise ValueError(f"path must be in a folder that exists; got {path}") # now, not after the first run
-    seeds = [whole('seeds', s) for s in (seeds if hasattr(seeds, '__iter__') else range(whole('seeds', seeds, 1)))]
-    found = _read(path)
-    jobs = [joblib.delayed(_attempt)(run, s, ns, together) for s,ns in _jobs(found, settings, seeds, together)]
+    settings,seeds,path = _settings(grid),_seeds(seeds),path and Path(path)
+    if path and not path.parent.is_dir(): raise ValueError(f"path must be in a folder that exists; got {path}")
+    with _usable(path):
+        found = _read(path)
+        todo = _jobs(found, settings, seeds, together)
+        if path and todo: _append(path, []) # now, not after the first run
+    jobs = [joblib.delayed(_attempt)(run, s, ns, together) for s,ns in todo]
     ended = joblib.Parallel(n_jobs, batch_size=1, return_as='generator_unordered')(jobs)
     for records in bar(ended, total=len(jobs), leave=False) if progress and jobs else ended:
-        if path: _append(path, records)
+        if path: _append(path, records, wait=600)
         found.update((_key(r), r) for r in records)
     return _tidy(found, settings, seeds)
 
@@ -127,19 +183,43 @@ def _interval(values, level, method):
 def summarize(
     runs, # DataFrame, one row a run, as `sweep` returns it
     by, # name, or list of names, of the columns that make a group; [] for all in one
-    value:str, # column to average; rows without a value (failed runs) do not count
+    value:str, # column to average; rows without a value (failed runs) do not count, but some must have one
     level:float=.95, # of the interval
     method:str=None, # 't', 'bootstrap' or 'wilson'; by default 'wilson' for booleans and 't' for numbers
 ): # DataFrame, one row a group: its columns, n, mean, low, high
     "Mean of `value` in each group, with its interval."
     import pandas as pd
     number('level', level, above=0, most=1)
-    by,used = [by] if isinstance(by, str) else list(by),runs[runs[value].notna()]
-    if taken := {'n','mean','low','high'} & set(by): raise ValueError(f"by must leave these names to the table; got {sorted(taken)}")
-    method = one_of('method', method or ('wilson' if set(used[value].map(type)) <= {bool} else 't'), ('t','bootstrap','wilson'))
+    by = _columns(runs, by=by)
+    if taken := {'n','mean','low','high'} & set(by):
+        raise ValueError(f"by must leave these names to the table; got {sorted(taken)}")
+    used = _with_value(runs, value)
+    usual = 'wilson' if set(used[value].map(type)) <= {bool} else 't'
+    method = one_of('method', method or usual, ('t','bootstrap','wilson'))
     groups = used.groupby(by, sort=False, dropna=False) if by else [((), used)]
     rows = [(*k, len(g), *_interval(g[value].to_numpy(float), level, method)) for k,g in groups]
     return pd.DataFrame(rows, columns=[*by,'n','mean','low','high'])
+
+# %% ../../nbs/study/sweep.ipynb #2df7e0d6
+def _columns(runs, **named):
+    "The names in the one argument that is given, as a list, if all are columns of `runs`."
+    (arg,names), = named.items()
+    names = [names] if isinstance(names, str) else list(names)
+    lost = [n for n in names if n not in runs]
+    if lost: raise ValueError(f'{arg} must name columns of runs, {list(runs)}; got {lost}')
+    return names
+
+def _with_value(runs, value):
+    "The rows that have one."
+    failed = runs['error'].dropna() if 'error' in runs else []
+    if value not in runs and len(failed):
+        raise ValueError(f'runs must have at least one {value}; the first failed with {failed.iloc[0]}')
+    _columns(runs, value=value)
+    used = runs[runs[value].notna()]
+    if not len(used): raise ValueError(f'runs must have at least one {value}; it has {len(runs)} rows, all without')
+    if any(isinstance(v, str) for v in used[value]):
+        raise TypeError(f'value must be a column of numbers; {value} has text')
+    return used
 
 # %% ../../nbs/study/sweep.ipynb #b9cd769e
 def paired(
@@ -153,11 +233,17 @@ def paired(
     method:str=None, # 't' (by default) or 'bootstrap'
 ): # DataFrame, one row a group: its columns, n, difference, low, high
     "Mean of `first - second` over the seeds that both have, with its interval."
-    by = [by] if isinstance(by, str) else list(by)
-    both = runs[runs[over].isin([first,second])].astype({value: float})
-    if both.duplicated([*by,over,'seed']).any(): raise ValueError(f"by must name all settings that vary besides {over}; got {by}")
-    wide = both.pivot(index=[*by,'seed'], columns=over, values=value)
+    by,_ = _columns(runs, by=by),_columns(runs, over=[over])
+    for name,v in dict(first=first, second=second).items():
+        there = list(runs[over].unique())
+        if v not in there: raise ValueError(f'{name} must be a value of {over}, {there}; got {v!r}')
+    if first == second: raise ValueError(f'first and second must differ; got {first!r} twice')
+    both = _with_value(runs[runs[over].isin([first,second])], value).astype({value: float})
+    if both.duplicated([*by,over,'seed']).any():
+        raise ValueError(f"by must name all settings that vary besides {over}; got {by}")
+    wide = both.pivot(index=[*by,'seed'], columns=over, values=value).reindex(columns=[first,second])
     diff = (wide[first]-wide[second]).rename('difference').reset_index()
+    if diff.difference.isna().all(): raise ValueError(f'no seed has a {value} for both {first!r} and {second!r}')
     return summarize(diff, by, 'difference', level, method).rename(columns=dict(mean='difference'))
 
 # %% ../../nbs/study/sweep.ipynb #38fff0bb
