@@ -697,6 +697,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'convlab.study.sweep._where': ('study/sweep.html#_where', 'convlab/study/sweep.py'),
                                      'convlab.study.sweep._with_value': ('study/sweep.html#_with_value', 'convlab/study/sweep.py'),
                                      'convlab.study.sweep.paired': ('study/sweep.html#paired', 'convlab/study/sweep.py'),
+                                     'convlab.study.sweep.result_table': ('study/sweep.html#result_table', 'convlab/study/sweep.py'),
                                      'convlab.study.sweep.show_means': ('study/sweep.html#show_means', 'convlab/study/sweep.py'),
                                      'convlab.study.sweep.summarize': ('study/sweep.html#summarize', 'convlab/study/sweep.py'),
                                      'convlab.study.sweep.sweep': ('study/sweep.html#sweep', 'convlab/study/sweep.py')},
