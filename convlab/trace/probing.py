@@ -136,8 +136,10 @@ class Positive(Swapped):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs,name = kwargs or {},getattr(func, '__name__', '')
-        if name == '__set__': return func(*args, **kwargs)
-        args,kwargs = tree_map(self.swap, (args, kwargs))
+        if name == '__set__' or func in _asked_of_itself: return func(*args, **kwargs)
+        written = args[:1] if name.endswith('_') and not name.endswith('__') else () # in place: the model's own numbers, which are put back
+        args,kwargs = tree_map(self.swap, (args[len(written):], kwargs))
+        args = (*written, *args)
         if name == '__get__': return func(*args, **kwargs) # a property such as x.dtype
         if not _varies(args, kwargs): return self.wide_enough(func, args, kwargs)
         out = self.instead(func, name.strip('_') if name.startswith('__') else name.rstrip('_'), args, kwargs)
@@ -154,6 +156,8 @@ class Positive(Swapped):
         except RuntimeError: # constants of another precision?
             args,kwargs = tree_map(self.widen, (args, kwargs))
             return func(*args, **kwargs)
+
+_asked_of_itself = Tensor.requires_grad.__get__,Tensor.grad.__get__,Tensor.is_leaf.__get__ # what a parameter tells of itself
 
 def _varies(*values): return any(isinstance(t, Tensor) and t.requires_grad for t in tree_leaves(values)) # with the image
 
@@ -199,11 +203,13 @@ def probe_gradient(model, shape, layer, times, nth, at, seed):
         if out.requires_grad: out = out*(torch.rand(out.shape, generator=gen, dtype=torch.float32, device='cpu') + .5).to(device, dtype)
     return gradient_by(out, at, x),mode.hid
 
-# %% ../../nbs/trace/probing.ipynb #65612dc5
+# %% ../../nbs/trace/probing.ipynb #067eedee
 def gradient_by(out, at, x):
     "The gradient by `x` of what is `at` a place of `out`; zeros if `out` does not depend on `x`."
     if not out.requires_grad: return torch.zeros_like(x)
-    with torch.inference_mode(False), torch.enable_grad(): grad, = torch.autograd.grad(out[at].sum(), x, allow_unused=True)
+    try:
+        with torch.inference_mode(False), torch.enable_grad(): grad, = torch.autograd.grad(out[at].sum(), x, allow_unused=True)
+    except RuntimeError as e: raise ValueError(f"model has no gradient: {e}") from e
     return torch.zeros_like(x) if grad is None else grad
 
 # %% ../../nbs/trace/probing.ipynb #74e190e7

@@ -26,7 +26,7 @@ class Call: # one operation with its arguments, as they were before it ran
         self.tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         self.shapes = {id(t):tuple(t.shape) for t in self.tensors}
         self.nodes,self.known = {id(t):n for t in self.tensors if (n := tracer.node(t))},tracer.values
-        self.has_rule,self.notes = self.name in _rules or 'upsample' in self.name,[]
+        self.has_rule,self.notes = self.name in _rules or self.name.startswith(('upsample', '_scaled_dot_product')),[]
         self.status = 'exact' # of what its rule says
 
     def _described(self): # by a schema
@@ -36,7 +36,7 @@ class Call: # one operation with its arguments, as they were before it ran
         self.name = name.rstrip('_') if self.mutable else name # relu_ is relu
         self.params = {a.name:(i, a.default_value) for i,a in enumerate(schema.arguments)}
         view = func.is_view or torch.Tag.inplace_view in func.tags
-        self.moves_only,self.inserts = view or self.name in _moves,not view
+        self.moves_only,self.inserts = view or self.name in _moves,not view and self.name not in _reshapes
 
     def _of_functions(self): # an operation that takes functions, such as `flex_attention`
         self.mutable,self.space,self.name,self.params,self.moves_only = False,'higher_order',self.func.name(),{},False
@@ -237,11 +237,12 @@ def _reshaped_one(d, src, out): # of a dimension of size one, which lies on a bo
 
 # %% ../../nbs/trace/rules.ipynb #2a577c81
 _same = set('''
-    slice cat clone _to_copy alias detach flip roll split split_with_sizes unsafe_split unsafe_split_with_sizes chunk unsafe_chunk
-    narrow contiguous lift_fresh lift index_select reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d
+    slice cat alias detach flip roll split split_with_sizes unsafe_split unsafe_split_with_sizes chunk unsafe_chunk
+    narrow index_select reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d
     replication_pad2d replication_pad3d pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle tril triu
     slice_scatter view_as view_as_real index_fill index_copy'''.split())
 _right = set('expand repeat expand_as'.split())
+_copies = set('clone _to_copy contiguous lift lift_fresh'.split())
 
 def _where(c, d, src, out):
     "Where dimension `d` of a source goes, if the operation is one of the simple ones; else `None`."
@@ -462,6 +463,7 @@ def _known(c):
     if c.name in _rules and c.space in ('aten','quantized'): return _rules[c.name](c)
     if c.name == 'view' and c['size'] is None: # other numbers, same bytes
         return make_rule(Point() if c.args[0].shape == c.out.shape else Mix((-1,)), [c.args[0]])
+    if c.name in _copies: return make_rule(Point(), c.args[:1])
     if c.moves_only: return _move(c)
     if 'upsample' in c.name: return _resample(c)
     if c.name.startswith('_scaled_dot_product'): return _attention(c)

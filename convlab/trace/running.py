@@ -31,9 +31,11 @@ def tensors_in(out, deep=0):
         out = getattr(out, '__dict__', {}).values()
     return [t for o in out for t in tensors_in(o, deep+1)]
 
-# %% ../../nbs/trace/running.ipynb #5e4b96e9
+# %% ../../nbs/trace/running.ipynb #eba924ab
 class Guard(TorchDispatchMode):
     "Keeps the numbers of a model's parameters and buffers from before an operation writes into them."
+    supports_higher_order_operators = True # those that take functions
+
     def __init__(self, model):
         super().__init__()
         self.own = {memory_key(t): t for t in (*model.parameters(), *model.buffers())}
@@ -78,8 +80,8 @@ def _modules_put_back(model):
             if not _same_place(t, was): t.data = was
             if t.requires_grad != grad: t.requires_grad_(grad)
 
-# %% ../../nbs/trace/running.ipynb #1e81b40b
-def _alone():
+# %% ../../nbs/trace/running.ipynb #5c7e6692
+def alone():
     return all(t.daemon or t in (threading.main_thread(), threading.current_thread()) for t in threading.enumerate())
 
 def _random_states(): # for each generator its state and how to set it
@@ -88,10 +90,10 @@ def _random_states(): # for each generator its state and how to set it
 
 @contextmanager
 def _random_put_back():
-    states,alone = _random_states(),_alone()
+    states,was_alone = _random_states(),alone()
     try: yield
     finally:
-        if alone and _alone():
+        if was_alone and alone():
             for state,set_state in states: set_state(state)
 
 # %% ../../nbs/trace/running.ipynb #cec5b824

@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 import convlab
 from ..checks import kind, sizes
 from .internals import is_composite, is_fake, is_operation, memory_key, memory_layout, tree_leaves, tree_map, undisturbed, written_tensors
-from .running import Guard, hook_layers, in_place, listens, named_layers, tensors_in, unwrapped
+from .running import Guard, alone, hook_layers, in_place, listens, named_layers, tensors_in, unwrapped
 from .reach import Chosen, Mix, Move, Node, Pairs, Point, field_size, map_dims
 from .counting import count_products
 from .rules import Call, NeedsNumbers, find_rule, make_rule, operation_name
@@ -100,7 +100,8 @@ class Owners:
         return {*found, *self.made.get(key, ())}
 
     def made_of(self, outs, owners): # `outs` are made of nothing else
-        for o in outs: self.made.setdefault(memory_key(o), set()).update(owners)
+        for o in outs:
+            if memory_key(o) not in self.memory: self.made.setdefault(memory_key(o), set()).update(owners)
 
     def credit(self, owners): # how many numbers of them are new
         new = owners - self.credited
@@ -137,15 +138,17 @@ def _shown(rule, axes): # kernel, stride and padding; a 1-d layer may be compute
     keep = [i for i in range(n) if n <= axes or rule.ks[i] != 1 or x.shape[x.dim()-n+i] != 1] or range(n)
     return [tuple(v[i] for i in keep) for v in (rule.ks, rule.stride, rule.padding)]
 
-# %% ../../nbs/trace/tracing.ipynb #245d00be
+# %% ../../nbs/trace/tracing.ipynb #293f17a8
 class Tracer(Guard):
-    "Follows one call of a model, and is thrown away: `trace` has what it found."
+    "Follows one call of a model, and is thrown away: a `Trace` has what it found."
     def __init__(self, model):
         super().__init__(model)
         self.layers,self.owners,self.graph = named_layers(model),Owners(model),Graph()
         self.rows,self.calls,self.stack,self.notes,self.elsewhere = [],{},[],[],[]
         self.values = {} # of constants that were moved to where tensors have no numbers
+        self.met = {memory_key(t) for t in _held(model)} # memory that is known
         self.thread,self.busy = threading.get_ident(),False
+        self.stranger,self.others = None,False # shape of a tensor from outside; are other threads at work?
 
     def start(self, x): # make `x` the image
         dims = (1,) if x.dim() == 2 else tuple(range(2, x.dim()))
@@ -176,17 +179,25 @@ class Tracer(Guard):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if self.busy or not listens(self): return func(*args, **kwargs)
+        self.hear()
+        _refuse_nested((args, kwargs))
         if not is_operation(func): return self.higher(func, args, kwargs)
         c = Call(func, args, kwargs, self)
         if is_composite(func) and not c.has_rule:
             with self: return func.decompose(*args, **kwargs)
+        self.meet(c)
         out = self.carry_out(c)
+        _refuse_nested(out)
         c.ran(out, written_tensors(func, args, kwargs) if c.mutable else [])
         if torch.Tag.data_dependent_output in func.tags and c.nodes: self.graph.floor = 'depends on the data' # what comes now may be a matter of it
         if c.outs: self.listen(c)
         return out
 
-# %% ../../nbs/trace/tracing.ipynb #9bfca770
+# %% ../../nbs/trace/tracing.ipynb #37854d3e
+def _refuse_nested(values):
+    if any(t.is_nested for t in tree_leaves(values) if isinstance(t, Tensor)):
+        raise TypeError('nested tensors are not followed: give a model that pads, or one sequence at a time')
+
 @patch
 def carry_out(self:Tracer, c):
     meta = [t.is_meta for t in c.tensors]
@@ -196,11 +207,11 @@ def carry_out(self:Tracer, c):
 
 @patch
 def listen(self:Tracer, c):
-    self.hear()
     products = self.mine(count_products, c, 'it is not counted')
     rule,nodes = self.mine(self.follow, c, 'it is taken to depend on everything') or self.anything(c)
     for note in c.notes: self.say(note)
     self.note(c, products, rule, nodes)
+    self.met |= {memory_key(o) for o in c.outs}
     c.let_go()
 
 # %% ../../nbs/trace/tracing.ipynb #b082163c
@@ -321,6 +332,25 @@ def hear(self:Tracer):
         name,m,given,out = self.elsewhere.pop(0)
         srcs,ts = [n for _,n in self.depending(tensors_in(given))],tensors_in(out)
         if srcs and ts: self.unfollowed(name, m, srcs, ts)
+        else: self.others = True
+
+def _held(model): # its tensors, also those that are plain attributes
+    attributes = [v for m in model.modules() for v in m.__dict__.values() if isinstance(v, Tensor)]
+    return [*model.parameters(), *model.buffers(), *attributes]
+
+@patch
+def meet(self:Tracer, c):
+    strange = [t for t in c.tensors if memory_key(t) not in self.met and memory_key(t) not in self.graph.memory]
+    if c.name == 'lift_fresh' or not strange: return
+    self.met |= set(map(memory_key, strange))
+    self.stranger = strange[0].shape
+    self.others = self.others or not alone()
+
+@patch
+def say_strangers(self:Tracer, unused):
+    if self.stranger is None or not (self.others or unused): return
+    self.say(f'tensors that come from outside, such as one of shape {tuple(self.stranger)}, are taken for constants: if another thread of the model '
+             'has made them of the image, that is not followed')
 
 @patch
 def unfollowed(self:Tracer, name, m, srcs, ts):
@@ -328,6 +358,7 @@ def unfollowed(self:Tracer, name, m, srcs, ts):
              'its input, and its products are not counted')
     nodes = [self.graph.add(t.shape, Mix(*[None]*len(srcs)), srcs, status='upper bound') for t in ts]
     for t,n in zip(ts, nodes): self.graph.put(t, n, True)
+    self.met |= set(map(memory_key, ts))
     self.calls.setdefault(name, []).append([*enumerate(nodes)])
     params = self.owners.credit(set(m.parameters()))
     row = Row(name, type(m).__name__, (), params=params, mults=None, uncounted=('another thread',), depth=_depth(name))
@@ -421,8 +452,10 @@ def _read(t, out):
     measure(t.graph.order, t.sizes, t.say)
     for r in t.rows: r.see(t.sizes)
     uncalled = [n for n,m in t.layers.items() if n not in t.calls and not any(True for _ in m.children())]
-    return Trace(t.rows, t.calls, found, t.image, t.sizes, t.graph.order, t.notes, {n: type(m).__name__ for n,m in t.layers.items()},
-                 t.owners.idle(t.layers, uncalled), uncalled)
+    idle = t.owners.idle(t.layers, uncalled)
+    t.say_strangers(any(idle.values()))
+    types = {n: type(m).__name__ for n,m in t.layers.items()}
+    return Trace(t.rows, t.calls, found, t.image, t.sizes, t.graph.order, t.notes, types, idle, uncalled)
 
 # %% ../../nbs/trace/tracing.ipynb #14d95326
 def trace_model(
