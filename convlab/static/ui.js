@@ -8,7 +8,7 @@ const uiStyle = `
   --accent: light-dark(#c4005f, #ff6fae); --on-accent: light-dark(#ffffff, #2b0016);
   --positive: light-dark(#2166ac, #8ec3ee); --negative: light-dark(#a34c00, #fdb863); --good: light-dark(#1a6e35, #7ed492); --bad: light-dark(#ad1d1d, #ff9d94);
   background: var(--page); color: var(--text); border: 1px solid var(--line); border-radius: 10px;
-  font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+  font: 14px/1.45 system-ui, sans-serif;
   *, *::before { box-sizing: border-box }
   h3 { font-size: 17px; font-weight: 650; margin: 0 0 2px; color: inherit }
   h4 { font-size: 13px; font-weight: 650; margin: 0 0 6px; color: inherit }
@@ -33,7 +33,7 @@ const uiStyle = `
   .alert:not(:empty) { color: var(--bad); border-left: 4px solid var(--bad); padding: 4px 10px; margin: 8px 0; background: var(--raised) }
   .told { min-height: 1.45em }
   .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
-  code { font: 12.5px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; background: none; color: inherit; padding: 0 }
+  code { font: 12.5px/1.5 ui-monospace, monospace; background: none; color: inherit; padding: 0 }
   @media (pointer: coarse) { button, select, .file { min-height: 40px } }
   @media (prefers-reduced-motion: no-preference) { button { transition: border-color .12s, background-color .12s } }
 }
