@@ -30,5 +30,5 @@ def import_torchvision() -> bool: # True if operators had to be declared first
     _lib = Library('torchvision', 'FRAGMENT')
     for schema in _schemas:
         if not hasattr(torch.ops.torchvision, schema.split('(')[0]): _lib.define(schema)
-    import torchvision
+    need('torchvision', 'course')
     return True

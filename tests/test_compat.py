@@ -3,8 +3,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 root = Path(__file__).parent.parent
 nms = 'nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor'
 

@@ -87,10 +87,10 @@ def test_right_wrong_and_not_answered(capsys):
     assert capsys.readouterr().out.startswith('✓ double: right.')
     check('double', lambda n: n+1)
     out = capsys.readouterr().out
-    assert out.startswith('✗ double: not yet.') and 'expected  6' in out and 'came      4' in out and "hint('double')" in out
+    assert out.startswith('✗ double: not yet.') and 'expected  6\n' in out and 'came      4\n' in out and "hint('double')" in out
     for stub in (None, ..., lambda n: None, lambda n: ...):
         check('double', stub)
-        assert 'not answered yet' in capsys.readouterr().out
+        assert capsys.readouterr().out.startswith('· double: not yet tried.')
     entry = records()['exercises']['double']
     assert entry['tried'] == 2 and entry['right'], 'once right, right for good; a stub is no try'
 
@@ -118,7 +118,7 @@ def test_a_message_fits_a_screen(capsys):
 
 def test_hints_end_with_the_solution(capsys):
     for _ in range(3): hint('double')
-    assert capsys.readouterr().out.splitlines() == ['Hint 1 of 2: Add.', 'Hint 2 of 2: Multiply.', 'No more hints. A solution is in solutions/00_none.ipynb.']
+    assert capsys.readouterr().out.splitlines() == ['Hint 1 of 2: Add.', 'Hint 2 of 2: Multiply.', 'No more hints. There is a solution: solutions/00_none.ipynb.']
 
 
 def test_an_unknown_name_is_told_its_neighbours():

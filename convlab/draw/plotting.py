@@ -146,7 +146,8 @@ def outline(
     from matplotlib.patches import Rectangle
     (top,bottom),(left,right) = box
     for c,w in (('w',lw+2), (color,lw)):
-        ax.add_patch(Rectangle((left-.5, top-.5), right-left, bottom-top, fill=False, ec=c, lw=w, clip_on=False, zorder=3))
+        ax.add_patch(Rectangle((left-.5, top-.5), right-left, bottom-top, fill=False,
+                               ec=c, lw=w, clip_on=False, zorder=3))
     if label: ax.annotate(label, ((left+right-1)/2, top-.5), (0,3), textcoords='offset points', ha='center',
                           va='bottom', color=color, fontsize=8, bbox=dict(fc='w', ec='none', pad=.6))
     return ax
@@ -167,12 +168,12 @@ def show_shapes(
     model:nn.Sequential, # layers in a row
     x:torch.Tensor, # a batch to send through
 ): # the axes
-    "Draw the activations after each layer of `model` as a stack of sheets: a sheet for each channel, as large as the grid."
+    "Draw the activations after each layer of `model` as a stack of sheets: one for each channel, as large as the grid."
     import matplotlib.pyplot as plt
     stages = [('image', x)]
     for name,layer in kind('model', model, nn.Sequential, 'an nn.Sequential').named_children():
         stages.append((f'layer {name}', x := layer(x)))
-    (fig,ax),left,gap = plt.subplots(figsize=(8,2.8)),0,.55
+    ax,left,gap = plt.subplots(figsize=(8,2.8))[1],0,.55
     for name,t in stages:
         if t.ndim != 4: continue
         nf,h,w = t.shape[1:]
@@ -207,8 +208,7 @@ def _tiles(ax, maps, at):
         return ax.axvline(0, color='.5', lw=.5)
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
-    side = math.ceil(n**.5)
-    rows = math.ceil(n/side)
+    side,rows = math.ceil(n**.5),math.ceil(n/math.ceil(n**.5))
     tiles = F.pad(maps, (0,1,0,1,0,rows*side-n), value=math.nan).view(rows, side, h+1, w+1)
     sheet = tiles.transpose(1, 2).flatten(2).flatten(0, 1)
     def edges(tiles, n): return [i + .88*j/n for i in range(tiles) for j in range(n+1)] + [tiles]
@@ -227,7 +227,7 @@ def show_way(
     model:nn.Sequential, # blocks of convolutions, then `nn.Flatten`, as `simple_cnn` makes them, in `eval` mode
     x:torch.Tensor, # one picture `[1,1,H,W]`
 ): # the axes, `[2, number of blocks]`
-    "Draw a picture's way through `model`: all maps of each block, and what the loudest activation depends on, pixels and padding."
+    "Draw a picture's way through `model`: all maps of each block, and what the loudest activation depends on."
     import matplotlib.pyplot as plt
     blocks = list(kind('model', model, nn.Sequential, 'an nn.Sequential'))[:-1]
     a,convs = shaped('x', x, '[1,1,H,W]'),[]

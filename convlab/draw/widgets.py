@@ -12,20 +12,16 @@ from pathlib import Path
 from uuid import uuid4
 
 # %% ../../nbs/draw/widgets.ipynb #5cb7a51a
-def joined(
-    module:str, # a file in `convlab/static`
-    *others:str, # more of them, which come first
-) -> str: # JavaScript with one `export`, the `export default` of `module`
-    "The text of `module` and all it imports."
-    texts = {}
+def _texts(names):
+    "The files `names` and all they import, by name, dependencies first; without imports and remarks."
+    found = {}
     def add(name):
-        if name in texts: return
+        if name in found: return
         text = (files('convlab')/'static'/name).read_text(encoding='utf-8')
         for dependency in re.findall(r"^import .* from '\./(.*)'", text, re.M): add(dependency)
-        texts[name] = re.sub(r'^import .*\n|^ *//.*\n', '', text, flags=re.M)
-    for name in (*others, module): add(name)
-    parts = [p for name,text in texts.items() for p in _parts(text, whole=name in (*others, module))]
-    return re.sub(r'^(?:export (?!default)| +|\n)', '', ''.join(_needed(parts)), flags=re.M)
+        found[name] = re.sub(r'^import .*\n|^ *//.*\n| +// .*', '', text, flags=re.M)
+    for name in names: add(name)
+    return found
 
 _declares = r'(?:export )?(?:async )?(?:function\*?|class|const|let) '
 
@@ -42,7 +38,23 @@ def _needed(parts):
         words.update(w.lstrip('.') for k in new for w in re.findall(r'(?:\.\.\.|(?<![\w.]))\w+', parts[k][1])) # `a.name` is another name
     return [parts[k][1] for k in sorted(kept)]
 
-# %% ../../nbs/draw/widgets.ipynb #de23fdeb
+# %% ../../nbs/draw/widgets.ipynb #e4a4e19e
+_string = r"'(?:\\.|[^'\\\n])*'|`(?:\\.|\$\{(?:`(?:\\.|[^`\\])*`|[^`}])*\}|[^`\\])*`|/(?![/*\s])(?:\\.|\[[^]\n]*\]|[^/\\\n])+/" # or a template, in a template too, or a regular expression
+
+def _squeezed(text): # where a sign comes twice the spaces stay: a + +b is not a++b
+    text = re.sub(r'^ +|^\n', '', text, flags=re.M)
+    return re.sub(rf'({_string})| *\n?([)}}]) *| *([=,:;{{(?<>*&|!]+)[ \n]*| ([-+/]) (?![-+])', lambda m: m[1] or m[2] or m[3] or m[4], text)
+
+def joined(
+    module:str, # a file in `convlab/static`
+    *others:str, # more of them, which come first and are kept whole
+) -> str: # JavaScript with one `export`, the `export default` of `module`
+    "The text of `module` and all it imports."
+    texts = _texts([*others, module])
+    parts = [p for name,text in texts.items() for p in _parts(text, whole=name in (*others, module))]
+    return _squeezed(re.sub(r'^export (?!default)', '', ''.join(_needed(parts)), flags=re.M))
+
+# %% ../../nbs/draw/widgets.ipynb #9c5611ac
 def _script(text): # no text may end the script that it stands in
     return text.replace('</script', '<\\/script').replace('<!--', '<\\!--')
 
@@ -61,7 +73,7 @@ def fragment(
 mountPiece(place, livePiece, {data})
 }})(document.currentScript.parentElement)</script></div>'''
 
-# %% ../../nbs/draw/widgets.ipynb #4f5676bb
+# %% ../../nbs/draw/widgets.ipynb #e7795490
 def page(
     title:str,
     body:str, # HTML
@@ -73,7 +85,7 @@ def page(
 <body><main>{body}</main></body></html>
 '''
 
-# %% ../../nbs/draw/widgets.ipynb #72dbdcec
+# %% ../../nbs/draw/widgets.ipynb #cacd5ce8
 def _in_colab(): return 'google.colab' in sys.modules
 
 def _has_kernel():
@@ -90,7 +102,7 @@ def _line(module, state, id):
     traits = {name: traitlets.Any(value).tag(sync=True) for name,value in dict(state, piece_id=id).items()}
     return type('Line', (anywidget.AnyWidget,), {'_esm': esm, **traits})()
 
-# %% ../../nbs/draw/widgets.ipynb #875a631f
+# %% ../../nbs/draw/widgets.ipynb #b242955c
 class Shown:
     "A piece in a notebook: its output, and its line to the page."
     _widget = None
@@ -118,7 +130,7 @@ class Shown:
             bundle |= {'text/html': self._still(), 'application/vnd.jupyter.widget-view+json': view}
         display(bundle, raw=True, display_id=self._id, update=update)
 
-# %% ../../nbs/draw/widgets.ipynb #06a5f0cd
+# %% ../../nbs/draw/widgets.ipynb #10cdfcd3
 class Live(Shown):
     "A piece for the hand. Show it by naming it at the end of a cell."
     module:str = None # a file in `convlab/static`

@@ -2,49 +2,43 @@
 
 const uiStyle = `
 .convlab-live {
-  color-scheme: light dark; container-type: inline-size; box-sizing: border-box; max-width: 1100px; padding: 12px 14px;
-  --page: light-dark(#ffffff, #17181b); --raised: light-dark(#f4f5f7, #24262b); --text: light-dark(#1c1e21, #e9eaec);
-  --soft: light-dark(#565b63, #aeb4bd); --line: light-dark(#c9cdd3, #474b53); --edge: light-dark(#7b828c, #878e99);
-  --accent: light-dark(#c4005f, #ff6fae); --on-accent: light-dark(#ffffff, #2b0016);
-  --positive: light-dark(#2166ac, #8ec3ee); --negative: light-dark(#a34c00, #fdb863); --good: light-dark(#1a6e35, #7ed492); --bad: light-dark(#ad1d1d, #ff9d94);
-  background: var(--page); color: var(--text); border: 1px solid var(--line); border-radius: 10px;
-  font: 14px/1.45 system-ui, sans-serif;
-  *, *::before { box-sizing: border-box }
-  h3 { font-size: 17px; font-weight: 650; margin: 0 0 2px; color: inherit }
-  h4 { font-size: 13px; font-weight: 650; margin: 0 0 6px; color: inherit }
-  p { margin: 0 0 8px; color: inherit }
-  .soft { color: var(--soft) }
-  .row { display: flex; flex-wrap: wrap; gap: 8px; align-items: center }
-  button, select, input:not([type=range], [type=radio], [type=checkbox]), .file {
-    font: inherit; font-size: 13px; color: var(--text); background: var(--raised); border: 1px solid var(--edge); border-radius: 6px;
-    padding: 3px 10px; min-height: 32px; margin: 0; box-shadow: none; height: auto; width: auto;
-  }
-  button, .file { cursor: pointer }
-  button:hover:not(:disabled), .file:hover { border-color: var(--text) }
-  button[aria-pressed=true] { background: var(--accent); border-color: var(--accent); color: var(--on-accent) }
-  button:disabled { opacity: .5; cursor: default }
-  input[type=range], input[type=radio], input[type=checkbox] { accent-color: var(--accent); margin: 0 }
-  label.field { display: inline-flex; align-items: center; gap: 6px; font-size: 13px }
-  label.slider { display: grid; grid-template-columns: minmax(5.5em, max-content) minmax(80px, 1fr) 3.2em; align-items: center; gap: 8px; font-size: 13px; min-height: 30px }
-  label.slider input { width: 100%; min-width: 0 }
-  output { font-variant-numeric: tabular-nums; font-weight: 600 }
-  canvas { display: block; max-width: 100%; border-radius: 2px }
-  :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
-  .alert:not(:empty) { color: var(--bad); border-left: 4px solid var(--bad); padding: 4px 10px; margin: 8px 0; background: var(--raised) }
-  .told { min-height: 1.45em }
-  .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
-  code { font: 12.5px/1.5 ui-monospace, monospace; background: none; color: inherit; padding: 0 }
-  @media (pointer: coarse) { button, select, .file { min-height: 40px } }
-  @media (prefers-reduced-motion: no-preference) { button { transition: border-color .12s, background-color .12s } }
+color-scheme:light dark;container-type:inline-size;box-sizing:border-box;max-width:1100px;padding:12px 14px;
+--page:light-dark(#fff,#17181b);--raised:light-dark(#f4f5f7,#24262b);--text:light-dark(#1c1e21,#e9eaec);--soft:light-dark(#565b63,#aeb4bd);
+--line:light-dark(#c9cdd3,#474b53);--edge:light-dark(#7b828c,#878e99);--accent:light-dark(#c4005f,#ff6fae);--on-accent:light-dark(#fff,#2b0016);
+--positive:light-dark(#2166ac,#8ec3ee);--negative:light-dark(#a34c00,#fdb863);--good:light-dark(#1a6e35,#7ed492);--bad:light-dark(#ad1d1d,#ff9d94);
+background:var(--page);color:var(--text);border:1px solid var(--line);border-radius:10px;font:14px/1.45 system-ui,"Segoe UI",Roboto,Helvetica,Arial,sans-serif;
+:is([data-jp-theme-light=true],[data-theme=light],.vscode-light) & {color-scheme:light}
+:is([data-jp-theme-light=false],[data-theme=dark],[theme=dark],.vscode-dark) & {color-scheme:dark}
+* {box-sizing:border-box}
+h3 {font-size:17px;font-weight:650;margin:0 0 2px;color:inherit}
+h4 {font-size:13px;font-weight:650;margin:0 0 6px;color:inherit}
+p {margin:0 0 8px;color:inherit}
+.soft {color:var(--soft)}
+.row {display:flex;flex-wrap:wrap;gap:8px;align-items:center}
+button,select,input:not([type=range],[type=radio],[type=checkbox]) {
+font:inherit;font-size:13px;color:var(--text);background:var(--raised);border:1px solid var(--edge);border-radius:6px;padding:3px 10px;min-height:32px;height:auto;width:auto;margin:0;box-shadow:none}
+button {cursor:pointer}
+button:hover:not(:disabled) {border-color:var(--text)}
+button[aria-pressed=true] {background:var(--accent);border-color:var(--accent);color:var(--on-accent)}
+button:disabled {opacity:.5;cursor:default}
+input {accent-color:var(--accent);margin:0}
+label.field {display:inline-flex;align-items:center;gap:6px;font-size:13px}
+canvas {display:block;max-width:100%}
+:focus-visible {outline:3px solid var(--accent);outline-offset:2px}
+.alert:not(:empty) {color:var(--bad);border-left:4px solid var(--bad);padding:4px 10px;margin:8px 0;background:var(--raised)}
+.told {min-height:1.45em}
+.unseen {position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
+code {font:12.5px/1.5 ui-monospace,Menlo,Consolas,monospace;background:none;color:inherit;padding:0}
+@media (pointer:coarse) {button,select {min-height:40px}}
 }
-[data-jp-theme-light="true"] .convlab-live, [data-theme="light"] .convlab-live, .vscode-light .convlab-live, .quarto-light .convlab-live { color-scheme: light }
-[data-jp-theme-light="false"] .convlab-live, [data-theme="dark"] .convlab-live, [theme="dark"] .convlab-live, .vscode-dark .convlab-live, .quarto-dark .convlab-live { color-scheme: dark }
 `
 
 // Make `el` the root of a piece: its class, its look, and the look of the piece itself.
 export function dress(el, style = '') {
   el.classList.add('convlab-live')
   el.append(make('style', { textContent: uiStyle + style }))
+  // A notebook's commands of one key, such as d d to delete a cell, do not hold in a piece; those with Ctrl do
+  el.addEventListener('keydown', e => { if (!e.ctrlKey && !e.metaKey) e.stopPropagation() })
   return el
 }
 
@@ -59,14 +53,13 @@ export function make(tag, properties = {}, ...children) {
   return el
 }
 
-let uiCount = 0
 // An id that no other element of the page has.
-export function freshId(name = 'part') { return `convlab-${name}-${Date.now().toString(36)}-${uiCount++}` }
+export function freshId(name = 'part') { return `convlab-${name}-${Math.random().toString(36).slice(2)}` }
 
 // Controls. Each calls `change` with its new value while the hand moves, and has `show(value)` for changes from elsewhere.
 
 export function slider({ label, min, max, step = 1, value, change, write = String }) {
-  const out = make('output'), input = make('input', { type: 'range', min, max, step })
+  const out = make('output', { style: 'font-weight:600;font-variant-numeric:tabular-nums' }), input = make('input', { type: 'range', min, max, step, style: 'width:100%;min-width:0' })
   const show = v => {
     input.value = v
     out.textContent = write(Number(v))
@@ -74,8 +67,11 @@ export function slider({ label, min, max, step = 1, value, change, write = Strin
   }
   input.oninput = () => { show(input.value); change(Number(input.value)) }
   show(value)
-  return Object.assign(make('label', { className: 'slider' }, make('span', { textContent: label }), input, out), { show, input })
+  const style = 'display:grid;grid-template-columns:minmax(5.5em,max-content) minmax(80px,1fr) 3.2em;align-items:center;gap:8px;font-size:13px;min-height:30px'
+  return Object.assign(make('label', { style }, make('span', { textContent: label }), input, out), { show, input })
 }
+
+function labelled(label, input, show) { return Object.assign(make('label', { className: 'field' }, label, input), { show, input }) }
 
 // A field for a number. What is no number is told to `wrong(message)`; the value before stays.
 export function numberField({ label, value, change, wrong = () => {}, least = -Infinity, most = Infinity, size = 5 }) {
@@ -89,7 +85,7 @@ export function numberField({ label, value, change, wrong = () => {}, least = -I
     if (!said) change(v)
   }
   show(value)
-  return Object.assign(make('label', { className: 'field' }, make('span', { textContent: label }), input), { show, input })
+  return labelled(label, input, show)
 }
 
 // The number that a reader typed (1/9, −2 and 0,5 too); null if it is none.
@@ -107,7 +103,7 @@ export function choice({ label, options, value, change }) {
   const show = v => { input.value = v }
   input.onchange = () => change(input.value)
   show(value)
-  return Object.assign(make('label', { className: 'field' }, make('span', { textContent: label }), input), { show, input })
+  return labelled(label, input, show)
 }
 
 export function button(text, press, properties = {}) { return make('button', { type: 'button', textContent: text, onclick: press, ...properties }) }
@@ -122,7 +118,7 @@ export function switcher({ label, options, value, change }) {
 
 // Two places for words: what happened (read out when the hand pauses) and what went wrong (read out at once).
 export function messages() {
-  const told = make('p', { className: 'told', role: 'status', 'aria-live': 'polite' }), alert = make('div', { className: 'alert', role: 'alert' })
+  const told = make('p', { className: 'told', role: 'status' }), alert = make('div', { className: 'alert', role: 'alert' })
   let timer = null
   return {
     told, alert,
@@ -220,12 +216,9 @@ export function paintMap(ctx, values, h, w, { cell, lim, signed = false, left = 
 }
 
 function paintFrames(ctx, h, w, cell, left, top) {
-  ctx.strokeStyle = 'rgba(120, 125, 135, .35)'
-  ctx.lineWidth = 1
-  ctx.beginPath()
-  for (let i = 1; i < h; i++) { ctx.moveTo(left, top + i * cell); ctx.lineTo(left + w * cell, top + i * cell) }
-  for (let j = 1; j < w; j++) { ctx.moveTo(left + j * cell, top); ctx.lineTo(left + j * cell, top + h * cell) }
-  ctx.stroke()
+  ctx.fillStyle = 'rgba(120, 125, 135, .35)'
+  for (let i = 1; i < h; i++) ctx.fillRect(left, top + i * cell - .5, w * cell, 1)
+  for (let j = 1; j < w; j++) ctx.fillRect(left + j * cell - .5, top, 1, h * cell)
 }
 
 function paintNumbers(ctx, values, h, w, { cell, full, signed, left, top, digits }) {
@@ -266,34 +259,28 @@ export function paintHatch(ctx, x, y, width, height, gap = 6) {
   ctx.restore()
 }
 
+// Rows and columns.
+export const arrows = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }
+
 // A canvas whose cells are pointed at with mouse or finger and walked with the arrow keys. `size()` is [rows, columns] and `at()` the
-// [row, column] of the moment, or null; `point(row, column)` hears of each step, `pick(row, column)` of a click, Enter or a space.
-export function walkable(canvas, { label, size, at, point, pick = () => {}, leave = () => {}, cell }) {
-  canvas.tabIndex = 0
-  canvas.setAttribute('role', 'application')
-  canvas.setAttribute('aria-label', label)
+// [row, column] of the moment, or null; `point(row, column, keys)` hears of each step, `pick(row, column)` of a click, Enter or a space.
+// Cells are squares of `cell()` pixels, by default as wide as the canvas has room for; or `place(event)` says which cell is meant.
+export function walkable(canvas, { label, size, at, point, pick = () => {}, leave = () => {}, cell, place }) {
+  Object.assign(canvas, { tabIndex: 0, role: 'application', ariaLabel: label })
+  const inside = spot => spot.map((p, k) => Math.max(0, Math.min(size()[k] - 1, p)))
   const under = e => {
-    const box = canvas.getBoundingClientRect(), [h, w] = size(), side = cell?.() ?? box.width / w
-    return [Math.floor((e.clientY - box.top) / side), Math.floor((e.clientX - box.left) / side)].map((p, k) => Math.max(0, Math.min(size()[k] - 1, p)))
+    const box = canvas.getBoundingClientRect(), side = cell?.() ?? box.width / size()[1]
+    return inside(place?.(e) ?? [e.clientY - box.top, e.clientX - box.left].map(v => Math.floor(v / side)))
   }
-  canvas.addEventListener('pointermove', e => point(...under(e)))
-  canvas.addEventListener('pointerdown', e => point(...under(e)))
-  canvas.addEventListener('pointerleave', e => { if (e.pointerType === 'mouse') leave() })
-  canvas.addEventListener('click', e => pick(...under(e)))
-  const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }
-  canvas.addEventListener('keydown', e => {
-    const [h, w] = size(), [row, column] = at() ?? [Math.floor(h / 2), Math.floor(w / 2)], step = steps[e.key]
-    const far = e.shiftKey ? 5 : 1
-    if (step) point(...[row + step[0] * far, column + step[1] * far].map((p, k) => Math.max(0, Math.min([h, w][k] - 1, p))))
-    else if (e.key === 'Home') point(row, 0)
-    else if (e.key === 'End') point(row, w - 1)
+  canvas.onpointermove = canvas.onpointerdown = e => point(...under(e))
+  canvas.onpointerleave = e => { if (e.pointerType === 'mouse') leave() }
+  canvas.onclick = e => pick(...under(e))
+  canvas.onkeydown = e => {
+    const [row, column] = at() ?? size().map(n => Math.floor(n / 2)), step = arrows[e.key], far = e.shiftKey ? 5 : 1
+    if (step) point(...inside([row + step[0] * far, column + step[1] * far]), true)
     else if (e.key === 'Enter' || e.key === ' ') pick(row, column)
     else return
     e.preventDefault()
-    e.stopPropagation() // the notebook has plans of its own for these keys
-  })
+  }
   return canvas
 }
-
-// Keys that a piece's controls use are not commands of the notebook, and its menus are for its own cells.
-export function keepKeys(el) { el.addEventListener('keydown', e => { if (!e.ctrlKey && !e.metaKey && e.key !== 'Escape') e.stopPropagation() }) }

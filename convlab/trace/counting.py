@@ -11,7 +11,7 @@ import operator
 import torch
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
-from .rules import is_pointwise, quantized_points
+from convlab.trace.rules import is_pointwise, quantized_points
 
 # %% ../../nbs/trace/counting.ipynb #27bb12b9
 _formulas = {} # operation, such as 'aten::mv': how many products a call computes
@@ -110,7 +110,7 @@ _no_products = set('''
     nll_loss_forward nll_loss2d_forward multi_margin_loss multilabel_margin_loss_forward dist
     copy set resize resize_as resize_output _resize_output _to_copy _to_dense _to_sparse _to_sparse_csr _coalesce _pin_memory
     _chunk_cat _pack_padded_sequence _pad_packed_sequence _masked_scale _thnn_fused_lstm_cell _thnn_fused_gru_cell
-    poisson _standard_gamma cauchy geometric log_normal _local_scalar_dense _assert_async _assert_tensor_metadata
+    fill zero random uniform normal exponential poisson _standard_gamma cauchy geometric log_normal _local_scalar_dense _assert_async _assert_tensor_metadata
     _values _indices values indices crow_indices col_indices is_coalesced
 '''.split())
 _no_products_start = ('avg_pool', 'max_pool', 'adaptive_', '_adaptive_', 'fractional_max_pool', 'max_unpool', 'upsample', '_upsample',

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
-from .twin import Guard, set_apart, tensors_in, twin_of
+from .internals import tree_map, unwrapped
+from .running import Guard, hook_layers, in_place, named_layers, tensors_in
 
 # %% ../../nbs/trace/probing.ipynb #48d29670
 _passed = set('''relu relu6 hardtanh leaky_relu elu selu celu silu gelu mish sigmoid logsigmoid hardsigmoid hardswish tanh hardshrink
@@ -87,18 +87,19 @@ class _Positive(TorchFunctionMode):
             return func(*args, **kwargs)
 
 # %% ../../nbs/trace/probing.ipynb #cda356e9
-class _Reached(Exception): pass
+class _Reached(BaseException): pass # which no model catches
 
 def run_to(model, x, layer, times=1, nth=0, grad=False, mode=None):
     "Tensor number `nth` of what `layer` returns at its call number `times`; what comes later is not run."
-    got,twin = [],twin_of(model)
-    for p in twin.parameters() if mode else (): mode.positive(p) # now: random numbers may be forbidden later, as inside `vmap`
-    def _keep(m, args, out):
+    got,model = [],unwrapped(model)
+    for p in model.parameters() if mode else (): mode.positive(p) # now: random numbers may be forbidden later, as inside `vmap`
+    def keep(name, m, given, out):
         got.append(tensors_in(out)[nth])
         if len(got) == times: raise _Reached
-    twin.get_submodule(layer or '').register_forward_hook(_keep)
-    with torch.inference_mode(False), torch.set_grad_enabled(grad), set_apart(), Guard(twin), mode or nullcontext():
-        try: twin(x)
+    with in_place(model, Guard(model), grad):
+        hook_layers({layer: named_layers(model)[layer or '']}, lambda name, m: None, keep)
+        try:
+            with mode or nullcontext(): model(x)
         except _Reached: pass
     return got[-1]
 
@@ -108,8 +109,8 @@ def probe_gradient(model, shape, layer, times, nth, at, seed):
     device = next((p.device for p in model.parameters()), torch.device('cpu'))
     if device.type == 'meta': raise ValueError("model must have numbers; its parameters are on the device meta")
     dtype = torch.float32 if device.type == 'mps' else torch.float64 # which Apple's processors lack
-    x = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(device, dtype)
-    x.requires_grad_()
+    with torch.inference_mode(False):
+        x = torch.rand(shape, dtype=torch.float64, device='cpu', generator=torch.Generator().manual_seed(seed)).to(device, dtype).requires_grad_()
     out = run_to(model, x, layer, times, nth, True, _Positive(seed, dtype))
     with torch.enable_grad(): # as different weights, so that no two channels cancel
         if out.requires_grad: out = out*(torch.rand(out.shape, generator=torch.Generator().manual_seed(seed)) + .5).to(device, dtype)

@@ -17,8 +17,10 @@ class Node:
         shape, # of the tensor
         how=None, # what made it: `Point`, `Mix`, `Scan`, `Move`, `Window` or `Pairs`; `None` for the image, and for what does not depend on it
         srcs=(), # the nodes that it was made from
+        steps=None, # for a dimension of the source how its positions step in this one
+        status='exact', # of the field: 'exact', 'upper bound' or 'depends on the data'
     ):
-        self.shape,self.how,self.srcs = tuple(shape),how,list(srcs)
+        self.shape,self.how,self.srcs,self.steps,self.status = tuple(shape),how,list(srcs),steps or {},status
         self.ends = [] # for each axis of the image: first position, and minus the last one; so the smallest is always the widest
         self.dims = [] # for each axis of the image: the set of dimensions along which it runs here
         self.jumps = [] # for each axis of the image: how far it moves when we move by one here; `None` if nothing moves
@@ -135,18 +137,24 @@ class Move:
         run, # the operation, on a list of tensors
         consts, # for each of them its shape if it does not depend on the image, else `None`
         where=None, # says where a dimension of a source went; if not given, the operation is asked
-    ): self.run,self.consts,self.where = run,consts,where
+        inserts=True, # may it put in values of its own, such as the zeros around what `unfold` cuts up?
+    ): self.run,self.consts,self.where,self.inserts = run,consts,where,inserts
 
     def fill(self, ts, value): # `ts`, with `value` where the operation takes a constant
         it = iter(ts)
         return [next(it) if c is None else torch.tensor(value, dtype=ts[0].dtype).expand(c) for c in self.consts]
 
-    def ends(self, ts, shape, slopes): return _compress(self.run(self.fill(ts, math.inf))).expand(shape)
+    def ends(self, ts, shape, slopes):
+        res = self.run(self.fill(ts, math.inf))
+        if self.inserts: # what is 0 where every source is 1
+            ones = [torch.ones((), dtype=t.dtype).expand(t.shape) for t in ts]
+            res = torch.where(self.run(self.fill(ones, 1.)) == 0, math.inf, res)
+        return _compress(res).expand(shape)
 
-    def numbered(self, shapes): # where the values come from: their numbers, one source counted after the other
+    def numbered(self, shapes): # where the values come from: their numbers, one source counted after the other; -1: nowhere
         sizes = [math.prod(s) for s in shapes]
-        ids = torch.arange(sum(sizes), dtype=torch.float64).split(sizes)
-        return self.run(self.fill([i.reshape(s) for i,s in zip(ids, shapes)], -1.)).long(), sizes
+        ids = torch.arange(1, sum(sizes)+1, dtype=torch.float64).split(sizes)
+        return self.run(self.fill([i.reshape(s) for i,s in zip(ids, shapes)], 0.)).long() - 1, sizes
 
     def back(self, mask, shapes):
         got,sizes = self.numbered(shapes)
@@ -188,8 +196,9 @@ def _look(t, d, taps, slope):
     "The smallest end at the `taps` along dimension `d`; `slope`: how ends grow along it."
     n,shape = t.shape[d],list(t.shape)
     shape[d] = len(taps)
-    if not slope and (n == 1 or t.stride(d) == 0) and (taps != nowhere).any(1).all():
-        return t.narrow(d, 0, 1).expand(shape)
+    if not slope: # no axis of the image runs here: outside is nothing
+        taps = torch.where((taps < 0) | (taps >= n), nowhere, taps)
+        if (n == 1 or t.stride(d) == 0) and (taps != nowhere).any(1).all(): return t.narrow(d, 0, 1).expand(shape)
     period = min(slope.denominator, n) # after upsampling by 2, the jump is 1/2 and ends come in pairs
     at = torch.where(taps < 0, taps%period, torch.where(taps >= n, n-period + (taps-n)%period, taps))
     up = torch.where(taps == nowhere, 0, (taps-at)*float(slope)).float()
@@ -199,13 +208,13 @@ def _look(t, d, taps, slope):
 
 # %% ../../nbs/trace/reach.ipynb #d15de747
 def _mix_channels(t, groups, nf):
-    n = [-1]*(t.dim()-2)
+    n = t.shape[2:]
     if t.shape[1] == 1 or t.stride(1) == 0: return t.narrow(1, 0, 1).expand(-1, nf, *n)
-    t = unexpanded(t).unflatten(1, (groups, -1)).amin(2)
-    return t.unsqueeze(2).expand(-1, -1, nf//groups, *n).flatten(1, 2)
+    t = unexpanded(t).unflatten(1, (groups, -1)).amin(2) # n: its full sizes, which what follows needs to know
+    return t.unsqueeze(2).expand(-1, -1, nf//groups, *t.shape[2:]).flatten(1, 2).expand(-1, -1, *n)
 
 def _reach(taps, n): # [n_out,n]: does an output position look at an input position?
-    res = torch.zeros(len(taps), n)
+    res = torch.zeros(len(taps), n, dtype=torch.float32)
     out,tap = torch.nonzero((taps >= 0) & (taps < n), as_tuple=True)
     res[out, taps[out,tap]] = 1
     return res
@@ -242,7 +251,7 @@ class Pairs:
         self.pairs,self.runs = pairs,runs
 
     def ends(self, ts, shape, slopes):
-        res = torch.full((math.prod(shape),), math.inf)
+        res = torch.full((math.prod(shape),), math.inf, dtype=torch.float32)
         for t,(out,src) in zip(ts, self.pairs): res.scatter_reduce_(0, out, t.reshape(-1)[src], 'amin')
         return _compress(res.reshape(shape))
 

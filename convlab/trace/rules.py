@@ -11,9 +11,8 @@ from fractions import Fraction
 from types import SimpleNamespace
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
 from .reach import Chosen, Mix, Move, Pairs, Point, Scan, Window, adaptive_taps, conv_taps, nowhere, transposed_taps
-from .twin import memory_key
+from .internals import is_operation, memory_key, tree_leaves, tree_map
 
 # %% ../../nbs/trace/rules.ipynb #344eb2f2
 class NeedsNumbers(Exception): "A rule needs values, and the tensor has none."
@@ -22,16 +21,25 @@ class NeedsNumbers(Exception): "A rule needs values, and the tensor has none."
 class Call: # one operation with its arguments, as they were before it ran
     def __init__(self, func, args, kwargs, tracer):
         self.func,self.args,self.kwargs = func,args,kwargs
-        self.mutable = func._schema.is_mutable
-        self.space,name = func.namespace,func._schema.name.split('::')[1]
-        self.name = name.rstrip('_') if self.mutable else name # relu_ is relu
+        self._described() if is_operation(func) else self._of_functions()
         self.title = f'{self.space}::{self.name}'
-        self.params = {a.name:(i, a.default_value) for i,a in enumerate(func._schema.arguments)}
         self.tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         self.shapes = {id(t):tuple(t.shape) for t in self.tensors}
         self.nodes,self.known = {id(t):n for t in self.tensors if (n := tracer.node(t))},tracer.values
-        self.moves_only = func.is_view or torch.Tag.inplace_view in func.tags or self.name in _moves
         self.has_rule,self.notes = self.name in _rules,[]
+        self.status = 'exact' # of what its rule says
+
+    def _described(self): # by a schema
+        func,schema = self.func,self.func._schema
+        self.mutable = schema.is_mutable
+        self.space,name = func.namespace,schema.name.split('::')[1]
+        self.name = name.rstrip('_') if self.mutable else name # relu_ is relu
+        self.params = {a.name:(i, a.default_value) for i,a in enumerate(schema.arguments)}
+        view = func.is_view or torch.Tag.inplace_view in func.tags
+        self.moves_only,self.inserts = view or self.name in _moves,not view
+
+    def _of_functions(self): # an operation that takes functions, such as `flex_attention`
+        self.mutable,self.space,self.name,self.params,self.moves_only = False,'higher_order',self.func.name(),{},False
 
     def ran(self, out, written): # what it returned, and which tensors it wrote into
         self.many,self.written = isinstance(out, (list,tuple)),written
@@ -46,7 +54,12 @@ class Call: # one operation with its arguments, as they were before it ran
     def values(self, t): # of a constant
         if t.is_meta: t = self.known.get(memory_key(t), t)
         if t.is_meta: raise NeedsNumbers(self.title)
-        return t.detach().cpu()
+        return t.detach().cpu().clone() # the model may write into it
+
+    def let_go(self): # of all tensors that depend on the image: the rule needs no more than their shapes
+        def empty(t): return torch.empty(self.shapes[id(t)], dtype=t.dtype, device='meta') if isinstance(t, Tensor) and id(t) in self.nodes else t
+        self.args,self.kwargs = tree_map(empty, (self.args, self.kwargs))
+        self.tensors,self.outs,self.out,self.written = [],[],None,[]
 
 # %% ../../nbs/trace/rules.ipynb #cdf47d3d
 def make_rule(how, srcs, steps=None, ks=None, stride=None, padding=None):
@@ -102,7 +115,8 @@ def _pad(c):
 @_rule_for('max_unpool2d max_unpool3d')
 def _unpool(c): # a value goes back to where it may have come from: its pooling window, read the other way
     x,n = c['self'],int(c.name[-2])
-    pooled = getattr(c.nodes.get(id(c['indices'])), 'how', None)
+    if id(c['indices']) not in c.nodes: return _unpooled_to(c, n)
+    pooled = getattr(c.nodes[id(c['indices'])], 'how', None)
     if not isinstance(pooled, Window): return make_rule(Mix(tuple(range(-n, 0))), [x])
     taps = {}
     for d,t in pooled.taps.items():
@@ -111,6 +125,11 @@ def _unpool(c): # a value goes back to where it may have come from: its pooling 
         looks[t[o,tap],o] = True
         taps[d] = torch.where(looks, torch.arange(len(t)), nowhere)
     return make_rule(Window(taps), [x], {d: Fraction(x.shape[d], c.out.shape[d]) for d in taps})
+
+def _unpooled_to(c, n): # places that are known
+    maps = math.prod(c.out.shape[:-n])
+    to = c.values(c['indices']).reshape(maps, -1) + math.prod(c.out.shape[-n:])*torch.arange(maps)[:,None]
+    return make_rule(Pairs((to.reshape(-1), torch.arange(to.numel()))), [c['self']])
 
 # %% ../../nbs/trace/rules.ipynb #cbeee8fc
 def _asked_taps(c, d):
@@ -185,30 +204,36 @@ def _recurrent(c): return make_rule(Mix(None, stays=True), [c['input']]) # a who
 def _cell(c): return make_rule(Mix(*[(-1,)]*len(c.nodes)), [t for t in c.tensors if id(t) in c.nodes])
 
 # %% ../../nbs/trace/rules.ipynb #f723b776
-def _groups(shape): # the dimensions between two borders, by the product of the sizes before
+def _borders(shape): # for each dimension the product of the sizes before it, and the same with its own
     at = [math.prod(shape[:d]) for d in range(len(shape)+1)]
     return at[:-1], at[1:]
 
 def reshaped_dims(d, src, out):
     "Where dimension `d` goes when a tensor of shape `src` gets shape `out`."
     if 0 in src: return {d} if d < len(out) else set()
-    before,after = _groups(src)
-    b,a = _groups(out)
-    if src[d] == 1:
-        here = [i for i,n in enumerate(src) if n == 1 and before[i] == before[d]].index(d)
-        ones = [o for o,n in enumerate(out) if n == 1 and b[o] == before[d]]
-        if here < len(ones): return {ones[here]}
-        if ones and ones[-1] > 0: return {ones[-1]}
-        near = [o for o,n in enumerate(out) if n > 1 and b[o] <= before[d] < a[o]] or [o for o,n in enumerate(out) if n > 1 and a[o] == before[d]]
-        return set(near[:1])
-    borders = sorted({1, *after} & {1, *a})
-    lo,hi = max(x for x in borders if x <= before[d]), min(x for x in borders if x >= after[d])
-    return {o for o,n in enumerate(out) if n > 1 and b[o] >= lo and a[o] <= hi}
+    if src[d] == 1: return _reshaped_one(d, src, out)
+    (before,after),(starts,ends) = _borders(src),_borders(out)
+    shared = {1, *after} & {1, *ends}
+    low,high = max(x for x in shared if x <= before[d]), min(x for x in shared if x >= after[d])
+    return {o for o,n in enumerate(out) if n > 1 and starts[o] >= low and ends[o] <= high}
+
+def _reshaped_one(d, src, out): # of a dimension of size one, which lies on a border
+    before,(starts,ends) = _borders(src)[0],_borders(out)
+    border = before[d]
+    nth = sum(n == 1 and b == border for n,b in zip(src[:d], before)) # among those at the same border
+    ones = [o for o,n in enumerate(out) if n == 1 and starts[o] == border]
+    if nth < len(ones): return {ones[nth]}
+    if ones and ones[-1] > 0: return {ones[-1]}
+    wide = [o for o,n in enumerate(out) if n > 1]
+    near = [o for o in wide if starts[o] <= border < ends[o]] or [o for o in wide if ends[o] == border]
+    return set(near[:1])
 
 # %% ../../nbs/trace/rules.ipynb #2a577c81
-_same = set('''slice cat clone _to_copy alias detach flip roll split split_with_sizes unsafe_split unsafe_split_with_sizes chunk unsafe_chunk narrow contiguous
-    lift_fresh lift index_select reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d pixel_shuffle
-    pixel_unshuffle channel_shuffle native_channel_shuffle tril triu slice_scatter view_as view_as_real index_fill index_copy'''.split())
+_same = set('''
+    slice cat clone _to_copy alias detach flip roll split split_with_sizes unsafe_split unsafe_split_with_sizes chunk unsafe_chunk
+    narrow contiguous lift_fresh lift index_select reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d
+    replication_pad2d replication_pad3d pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle tril triu
+    slice_scatter view_as view_as_real index_fill index_copy'''.split())
 _right = set('expand repeat expand_as'.split())
 
 def _where(c, d, src, out):
@@ -219,36 +244,49 @@ def _where(c, d, src, out):
     if name == 'permute': return {[e%n for e in c['dims']].index(d)}
     if name in ('transpose','t'):
         a,b = (c['dim0']%n, c['dim1']%n) if name == 'transpose' else (0, n-1)
-        return {b if d == a else a if d == b else d}
+        return {{a: b, b: a}.get(d, d)}
     if name in ('select','unbind'): return _without(d, [(c['dim'] or 0)%n])
     if name == 'squeeze':
         dims = c['dim'] if 'dim' in c.params else range(n)
         return _without(d, [e%n for e in ([dims] if isinstance(dims, int) else dims) if src[e] == 1])
     if name in ('unsqueeze','stack'): return {d + (d >= (c['dim'] or 0)%(n+1))}
+    if name == 'diag_embed': # the last dimension runs along two
+        pair = {c['dim1']%(n+1), c['dim2']%(n+1)}
+        return pair if d == n-1 else {[o for o in range(n+1) if o not in pair][d]}
     if name == 'unfold': return {d, n} if d == c['dimension']%n else {d}
 
 def _without(d, gone): return set() if d in gone else {d - sum(g < d for g in gone)}
 
 # %% ../../nbs/trace/rules.ipynb #4fc6b041
 _reshapes = set('view _unsafe_view reshape _reshape_copy _reshape_alias flatten unflatten'.split())
-_simple = _same | _right | set('permute transpose t select unbind squeeze unsqueeze stack unfold'.split())
-_moves = {name:(0,) for name in (_simple | _reshapes | set('index _unsafe_index rot90 im2col gather take diagonal diag_embed repeat_interleave'.split()))}
-_moves |= dict(index_put=(0,2), _index_put_impl=(0,2), scatter=(0,3), index_copy=(0,3), slice_scatter=(0,1), select_scatter=(0,1), diagonal_scatter=(0,1),
-               masked_scatter=(0,2), put=(0,2)) # which of its arguments move
+_simple = _same | _right | set('permute transpose t select unbind squeeze unsqueeze stack unfold diag_embed'.split())
+_others = set('index _unsafe_index rot90 im2col gather take diagonal fill_diagonal block_diag repeat_interleave'.split())
+_moves = dict.fromkeys(_simple | _reshapes | _others, (0,)) # which of its arguments move
+_moves |= dict(index_put=(0,2), _index_put_impl=(0,2), scatter=(0,3), index_copy=(0,3), slice_scatter=(0,1), select_scatter=(0,1),
+               diagonal_scatter=(0,1), masked_scatter=(0,2), put=(0,2))
 
 def _again(c, at, other, ts):
     "The operation `c`, done to `ts` in place of the tensors in its arguments `at`."
-    if c.name == 'cat': # happens often: spare it the repetitions
-        dim = (c['dim'] or 0)%ts[0].dim()
-        for d in range(ts[0].dim()):
-            if d != dim and all(t.shape[d] == 1 or t.stride(d) == 0 for t in ts): ts = [t.narrow(d, 0, 1) for t in ts]
-    it = iter(t.clone() if c.mutable and torch.Tag.inplace_view not in c.func.tags else t.view_as(t) for t in ts)
-    def swap(a, moved): return (next(it) if moved else other[id(a)]) if isinstance(a, Tensor) else a
+    if c.name == 'cat': ts = _without_repetitions(ts, (c['dim'] or 0)%ts[0].dim())
+    writes = c.mutable and torch.Tag.inplace_view not in c.func.tags
+    given = iter([t.clone() if writes else t.view_as(t) for t in ts])
+    def swap(a, moved): return (next(given) if moved else other[id(a)]) if isinstance(a, Tensor) else a
     args = [tree_map(lambda a: swap(a, i in at), v) for i,v in enumerate(c.args)]
-    if c.name in ('scatter','index_fill') and 'value' in c.params: # a constant, told by what is moved: ends, or numbers of values
-        args[c.params['value'][0]] = math.inf if ts[0].dtype == torch.float32 else -1
-    kept = {k: tree_map(lambda a: swap(a, False), v) for k,v in c.kwargs.items() if k not in ('dtype','device','layout','memory_format','pin_memory')}
-    return (torch.ops.aten.reshape.default if c.name in _reshapes and c['size'] is not None else c.func)(*args, **kept)
+    if c.name in _with_value and 'value' in c.params: # put in, as zeros are elsewhere
+        i,_ = c.params['value']
+        args[i] = ts[0].new_zeros(()) if isinstance(args[i], Tensor) else 0
+    kept = {k: tree_map(lambda a: swap(a, False), v) for k,v in c.kwargs.items() if k not in _about_storage}
+    again = torch.ops.aten.reshape.default if c.name in _reshapes and c['size'] is not None else c.func
+    return again(*args, **kept)
+
+_about_storage = ('dtype','device','layout','memory_format','pin_memory')
+
+_with_value = ('scatter','index_fill','fill_diagonal')
+
+def _without_repetitions(ts, dim): # for `cat` along `dim`, which happens often
+    for d in range(ts[0].dim()):
+        if d != dim and all(t.shape[d] == 1 or t.stride(d) == 0 for t in ts): ts = [t.narrow(d, 0, 1) for t in ts]
+    return ts
 
 # %% ../../nbs/trace/rules.ipynb #c85ea1fa
 def _move(c):
@@ -256,24 +294,33 @@ def _move(c):
     at = _moves.get(c.name, (0,))
     data = [t for i in at if i < len(c.args) for t in tree_leaves(c.args[i]) if isinstance(t, Tensor)]
     rest = [t for t in c.tensors if not any(t is d for d in data)]
-    if any(id(t) in c.nodes for t in rest): # the image says where to
-        if c.name == 'gather' and c.out.dim() and _sizes_but(c['self'], c['dim']) == _sizes_but(c['index'], c['dim']):
-            return make_rule(Mix((c['dim'],), ()), [c['self'], c['index']])
-        c.notes.append(f'{c.title} takes values from places that the image itself chooses: from anywhere, as far as can be said')
-        return make_rule(Mix(*[None]*len(c.tensors)), c.tensors)
+    if any(id(t) in c.nodes for t in rest): return _chosen_by_image(c)
     if c['accumulate'] or c.name == 'scatter' and c['reduce'] is not None: return _added(c)
-    other,done = {id(t):c.values(t) for t in rest},{}
+    consts = [None if id(t) in c.nodes else c.shape(t) for t in data]
+    run = _rerun(c, at, {id(t): c.values(t) for t in rest})
+    where = reshaped_dims if c.name in _reshapes else (lambda d, src, out: _where(c, d, src, out)) if c.name in _simple else None
+    hows = [Move(lambda ts, i=i: run(ts, i), consts, where, inserts=c.inserts) for i in range(len(c.outs))]
+    return make_rule(hows, data, _shuffle_steps(c))
+
+def _rerun(c, at, other): # a function of the tensors to move, and of the number of the result that is asked for
+    done = {}
     def run(ts, i):
         if not c.many: return _again(c, at, other, ts)
-        if id(ts[0]) not in done: done[id(ts[0])] = ts, _again(c, at, other, ts) # one result for all that are asked for
+        if id(ts[0]) not in done: done[id(ts[0])] = ts,_again(c, at, other, ts) # one result for all that are asked for
         return done[id(ts[0])][1][i]
-    consts = [None if id(t) in c.nodes else c.shape(t) for t in data]
-    where = reshaped_dims if c.name in _reshapes else (lambda d, src, out: _where(c, d, src, out)) if c.name in _simple else None
-    hows = [Move(lambda ts, i=i: run(ts, i), consts, where) for i in range(len(c.outs))]
-    step = {'pixel_shuffle': Fraction(1, c['upscale_factor'] or 1), 'pixel_unshuffle': Fraction(c['downscale_factor'] or 1)}.get(c.name)
-    return make_rule(hows, data, {} if step is None else {c.out.dim()-2: step, c.out.dim()-1: step})
+    return run
+
+def _chosen_by_image(c): # where values are taken from, the image says
+    if c.name == 'gather' and c.out.dim() and _sizes_but(c['self'], c['dim']) == _sizes_but(c['index'], c['dim']):
+        return make_rule(Mix((c['dim'],), ()), [c['self'], c['index']])
+    c.notes.append(f'{c.title} takes values from places that the image itself chooses: from anywhere, as far as can be said')
+    return make_rule(Mix(*[None]*len(c.tensors)), c.tensors)
 
 def _sizes_but(t, dim): return [n for d,n in enumerate(t.shape) if d != dim%t.dim()]
+
+def _shuffle_steps(c): # how positions step, where an operation that moves values changes their density
+    step = {'pixel_shuffle': Fraction(1, c['upscale_factor'] or 1), 'pixel_unshuffle': Fraction(c['downscale_factor'] or 1)}.get(c.name)
+    return {} if step is None else {c.out.dim()-2: step, c.out.dim()-1: step}
 
 # %% ../../nbs/trace/rules.ipynb #64e3512c
 @_rule_for('scatter_add scatter_reduce index_add index_reduce')
@@ -322,8 +369,7 @@ def _grid(c):
 # %% ../../nbs/trace/rules.ipynb #b9551eb2
 _points = set('''hardswish log_sigmoid_forward native_dropout dropout _fused_dropout _prelu_kernel rrelu_with_noise rrelu alpha_dropout feature_dropout
     feature_alpha_dropout bernoulli quantize_per_tensor quantize_per_channel quantize_per_tensor_dynamic dequantize int_repr _conj _neg_view conj_physical
-    _conj_physical resolve_conj resolve_neg fill zero masked_fill nan_to_num complex polar tril triu random uniform normal exponential
-    batch_norm_elemt'''.split())
+    _conj_physical resolve_conj resolve_neg masked_fill nan_to_num complex polar batch_norm_elemt'''.split())
 quantized_points = set('add add_relu mul mul_relu relu6 hardswish leaky_relu elu celu sigmoid tanh clamp threshold add_scalar mul_scalar'.split())
 
 def is_pointwise(c):
@@ -343,6 +389,11 @@ def _masked(c):
     if known is None or not isinstance(x, Tensor): return make_rule(Point(), c.tensors)
     hidden = [known, ~known] if c.name == 'masked_fill' else [~known, known]
     return make_rule(Chosen(*hidden[:len(srcs)]), srcs)
+
+# %% ../../nbs/trace/rules.ipynb #c879b0da
+@_rule_for('fill zero random uniform normal exponential cauchy geometric log_normal')
+def _overwritten(c): # in place: what was there before is gone
+    return make_rule(Point(), [t for t in c.tensors[1:] if c.name == 'fill'])
 
 # %% ../../nbs/trace/rules.ipynb #36185017
 @_rule_for('view_as_real')
