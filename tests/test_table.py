@@ -72,7 +72,7 @@ def test_no_columns_of_sides_where_all_are_equal(resnet): assert not [c for c in
 # What survives
 
 SAVES = dict(
-    csv=lambda df, tmp: pd.read_csv(StringIO(df.to_csv(index=False))),
+    csv=lambda df, tmp: pd.read_csv(StringIO(df.to_csv(index=False)), float_precision='round_trip'),
     parquet=lambda df, tmp: (df.to_parquet(tmp/'t.parquet'), pd.read_parquet(tmp/'t.parquet'))[1],
     pickle=lambda df, tmp: pickle.loads(pickle.dumps(df)),
     shuffled=lambda df, tmp: df.sample(frac=1, random_state=0).sort_index())
