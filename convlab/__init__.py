@@ -23,7 +23,7 @@ _light = {  # where each instrument of the light core is
 }
 _course = {  # and of those that need the extra `course`
     'study.data': 'mnist_path load_mnist get_dls',
-    'study.sweep': 'sweep summarize paired show_means',
+    'study.sweep': 'sweep summarize paired show_means result_table',
     'training': 'fit one_cycle_schedule',
     'stats': 'ActivationStats',
 }

@@ -42,13 +42,12 @@ def setup_cell(f: dict) -> str:
     "The cell every notebook starts with: on Colab it installs the course beside the packages that Colab came with."
     return f"""{setup_mark}, this installs the course.
 from importlib import metadata, util
-if util.find_spec('google') and util.find_spec('google.colab'):
-    if not util.find_spec('{f['lib_path']}'):
-        keep = ' '.join(f'{{p}}=={{metadata.version(p)}}' for p in ('torch', 'torchvision', 'numpy', 'pandas'))
-        !pip install -q {{keep}} "{f['source'].format(extra='course')}"
-    import torch
-    if not torch.cuda.is_available(): print('Faster with a GPU: Runtime > Change runtime type > T4 GPU')
-from {f['lib_path']}.all import *"""
+colab = util.find_spec('google') and util.find_spec('google.colab')
+if colab and not util.find_spec('{f['lib_path']}'):
+    keep = ' '.join(f'{{p}}=={{metadata.version(p)}}' for p in ('torch', 'torchvision', 'numpy', 'pandas'))
+    !pip install -q {{keep}} "{f['source'].format(extra='course')}"
+from {f['lib_path']}.all import *
+if colab and not torch.cuda.is_available(): print('Faster with a GPU: Runtime > Change runtime type > T4 GPU')"""
 
 
 def notebook(text: str, f: dict) -> str:

@@ -208,8 +208,7 @@ def _tiles(ax, maps, at):
         return ax.axvline(0, color='.5', lw=.5)
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
-    side = math.ceil(n**.5)
-    rows = math.ceil(n/side)
+    side,rows = math.ceil(n**.5),math.ceil(n/math.ceil(n**.5))
     tiles = F.pad(maps, (0,1,0,1,0,rows*side-n), value=math.nan).view(rows, side, h+1, w+1)
     sheet = tiles.transpose(1, 2).flatten(2).flatten(0, 1)
     def edges(tiles, n): return [i + .88*j/n for i in range(tiles) for j in range(n+1)] + [tiles]

@@ -259,21 +259,24 @@ export function paintHatch(ctx, x, y, width, height, gap = 6) {
   ctx.restore()
 }
 
+// Rows and columns.
+export const arrows = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }
+
 // A canvas whose cells are pointed at with mouse or finger and walked with the arrow keys. `size()` is [rows, columns] and `at()` the
 // [row, column] of the moment, or null; `point(row, column, keys)` hears of each step, `pick(row, column)` of a click, Enter or a space.
-export function walkable(canvas, { label, size, at, point, pick = () => {}, leave = () => {}, cell }) {
+// Cells are squares of `cell()` pixels, by default as wide as the canvas has room for; or `place(event)` says which cell is meant.
+export function walkable(canvas, { label, size, at, point, pick = () => {}, leave = () => {}, cell, place }) {
   Object.assign(canvas, { tabIndex: 0, role: 'application', ariaLabel: label })
-  const inside = place => place.map((p, k) => Math.max(0, Math.min(size()[k] - 1, p)))
+  const inside = spot => spot.map((p, k) => Math.max(0, Math.min(size()[k] - 1, p)))
   const under = e => {
     const box = canvas.getBoundingClientRect(), side = cell?.() ?? box.width / size()[1]
-    return inside([Math.floor((e.clientY - box.top) / side), Math.floor((e.clientX - box.left) / side)])
+    return inside(place?.(e) ?? [e.clientY - box.top, e.clientX - box.left].map(v => Math.floor(v / side)))
   }
   canvas.onpointermove = canvas.onpointerdown = e => point(...under(e))
   canvas.onpointerleave = e => { if (e.pointerType === 'mouse') leave() }
   canvas.onclick = e => pick(...under(e))
-  const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }
   canvas.onkeydown = e => {
-    const [row, column] = at() ?? size().map(n => Math.floor(n / 2)), step = steps[e.key], far = e.shiftKey ? 5 : 1
+    const [row, column] = at() ?? size().map(n => Math.floor(n / 2)), step = arrows[e.key], far = e.shiftKey ? 5 : 1
     if (step) point(...inside([row + step[0] * far, column + step[1] * far]), true)
     else if (e.key === 'Enter' || e.key === ' ') pick(row, column)
     else return
