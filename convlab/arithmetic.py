@@ -25,7 +25,7 @@ def arithmetic(
     What could not be followed or counted is said in one warning, and an operation without a formula leaves its cell empty."""
     t = trace_model(model, input_size, inputs=inputs)
     tell(t)
-    return arithmetic_table(model, t)
+    return arithmetic_table(t)
 
 # %% ../nbs/04_arithmetic.ipynb #f188e570
 def show_arithmetic(

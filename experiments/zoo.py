@@ -151,7 +151,7 @@ def measure(name, source, kind, probed, limit, queue):
             model, size = build(name, source, kind)
             t, theirs = both_counts(model, size)
         row['input'] = '×'.join(map(str, size))
-        table = arithmetic_table(model, t)
+        table = arithmetic_table(t)
         tot = totals(table)
         row |= dict(params=tot['params'], params_ok=tot['params'] == sum(p.numel() for p in model.parameters()), macs=tot['multiplications'])
         field = ReceptiveField(layer_node(t, None)[0], t.sizes)

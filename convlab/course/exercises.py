@@ -166,7 +166,7 @@ def _kind(v): return 'a class' if isinstance(v, type) else f'of type {type(v).__
 
 def _library(module):
     "Is this the name of a module that no reader has written?"
-    return (module or '').partition('.')[0] in ('builtins','convlab','fastai','fastcore','numpy','torch','torchvision')
+    return (module or '').partition('.')[0] in ('convlab','fastai','fastcore','numpy','torch','torchvision')
 
 # %% ../../nbs/course/exercises.ipynb #a1c0ffe1
 def _frames(e):
@@ -198,7 +198,7 @@ def _keeps(init):
 
 def _unwritten(cls):
     "Has the reader written no method of this class yet?"
-    own = [c for c in cls.__mro__ if not _library(c.__module__)]
+    own = [c for c in cls.__mro__[:-1] if not _library(c.__module__)]
     methods = [f for c in own for f in vars(c).values() if isfunction(f)]
     return bool(own) and all(_keeps(f) if f.__name__ == '__init__' else idle(f) for f in methods)
 
@@ -248,7 +248,7 @@ def integers(
     what:str, # that should be, in words
 ) -> tuple: # of `int`
     "The answer as whole numbers; raise `Wrong` if it is none."
-    try: values = [float(v) for v in (answer if n > 1 else [answer])]
+    try: values = [float(v) for v in (answer if n > 1 else [answer]) if not isinstance(v, str)]
     except Exception: values = []
     if len(values) != n or not all(v.is_integer() for v in values):
         raise Wrong(f'The answer must be {what}.', got=f'{answer!r:.60}')
@@ -311,15 +311,20 @@ def _own_random():
         try: yield
         finally: random.setstate(state[0]), np.random.set_state(state[1])
 
+# %% ../../nbs/course/exercises.ipynb #7a44febe
 def _judge(ex, answer): # right, and what to say
     "Run the check of `ex`, on a copy of the answer if it is a network. Raises `Wrong` only."
     if _untried(answer) or isinstance(answer, (tuple,list)) and any(map(_untried, answer)): raise Unanswered()
-    try:
-        if isinstance(answer, torch.nn.Module): answer = deepcopy(answer)
-        with _own_random(), torch.enable_grad(): return ex.check(answer)
+    try: return _tried(ex, answer)
     except Wrong:
         if isinstance(answer, type) and _unwritten(answer): raise Unanswered() from None
         raise
+
+def _tried(ex, answer):
+    try:
+        if isinstance(answer, torch.nn.Module): answer = deepcopy(answer)
+        with _own_random(), torch.enable_grad(): return ex.check(answer)
+    except Wrong: raise
     except NotImplementedError: raise Unanswered() from None
     except Exception as e: raise Wrong('The check could not use this answer.', got=f'{type(e).__name__}: {e}') from e
 

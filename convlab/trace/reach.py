@@ -151,7 +151,7 @@ class Move:
             res = torch.where(self.run(self.fill(ones, 1.)) == 0, math.inf, res)
         return _compress(res).expand(shape)
 
-    def numbered(self, shapes): # where the values come from: their numbers, one source counted after the other; -1: nowhere
+    def numbered(self, shapes): # where values come from: numbers, one source counted after the other; -1: nowhere
         sizes = [math.prod(s) for s in shapes]
         ids = torch.arange(1, sum(sizes)+1, dtype=torch.float64).split(sizes)
         return self.run(self.fill([i.reshape(s) for i,s in zip(ids, shapes)], 0.)).long() - 1, sizes
