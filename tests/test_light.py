@@ -158,5 +158,5 @@ import sys
 from importlib import import_module
 for m in 'norms kernels models arithmetic receptive color convolutions draw.workbook'.split():
     import_module(f'convlab.{{m}}')
-    print(*(f'{{m}} brings {{o}}' for o in {{'pandas','matplotlib','openpyxl','fastcore',*{heavy}}} & sys.modules.keys()))"""
+    print(*(f'{{m}} brings {{o}}' for o in {{'pandas','matplotlib','openpyxl',*{heavy}}} & sys.modules.keys()))"""
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split() == []
