@@ -99,7 +99,7 @@ def test_shares(resnet):
 # What survives
 
 SAVES = dict(
-    csv=lambda df, tmp: pd.read_csv(StringIO(df.to_csv(index=False))),
+    csv=lambda df, tmp: pd.read_csv(StringIO(df.to_csv(index=False)), float_precision='round_trip'),
     parquet=lambda df, tmp: (df.to_parquet(tmp/'t.parquet'), pd.read_parquet(tmp/'t.parquet'))[1],
     pickle=lambda df, tmp: pickle.loads(pickle.dumps(df)),
     shuffled=lambda df, tmp: df.sample(frac=1, random_state=0).sort_index())
