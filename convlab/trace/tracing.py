@@ -7,7 +7,6 @@ __all__ = []
 
 # %% ../../nbs/trace/tracing.ipynb #7819971b
 import dataclasses
-import math
 import sys
 import threading
 import warnings
