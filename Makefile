@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 # Notebooks and tests run side by side, one per core: a second thread each would only make them wait for one another
 ONE_THREAD := OMP_NUM_THREADS=1
+# Threads that have nothing to do sleep. Spinning ones, beside another program, make training fourteen times slower
+export OMP_WAIT_POLICY ?= PASSIVE
 # Where Python may not keep what it compiles, each process compiles PyTorch and fastai anew, for half a minute
 unexport PYTHONDONTWRITEBYTECODE
 ROOT_USER  := $(filter 0,$(shell id -u 2>/dev/null))
@@ -15,7 +17,7 @@ endif
 
 .PHONY: help env lab test check notebooks-test badges notebooks export bench clean
 help:
-	@echo "make lab        open the course in JupyterLab"
+	@echo "make lab        open the course in JupyterLab, on copies in desk/ (EDIT=1: on the notebooks themselves)"
 	@echo "make test       run every notebook and every test"
 	@echo "make export     write the library from the notebooks"
 	@echo "make notebooks  run the notebooks in a Jupyter kernel and save them (NB=03_first_cnn for one)"
@@ -27,8 +29,10 @@ env:
 	@$(PYTHON) tools/env.py $(VENV)
 
 lab: env
-	$(BIN)/jupyter lab --ip=127.0.0.1 $(if $(ROOT_USER),--allow-root) \
-		--ServerApp.root_dir=nbs --LabApp.default_url=/lab/tree/index.ipynb
+	@$(if $(EDIT),,$(BIN)/python tools/desk.py)
+	@echo "JupyterLab opens in your browser, or at the address below. Ctrl-C ends it."
+	@$(BIN)/jupyter lab --ip=127.0.0.1 $(if $(ROOT_USER),--allow-root) --ServerApp.log_level=WARN \
+		--ServerApp.root_dir=$(if $(EDIT),nbs,desk) --LabApp.default_url=/lab/tree/index.ipynb
 
 test: check notebooks-test
 	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --dist worksteal tests

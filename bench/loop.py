@@ -1,10 +1,9 @@
-"""What an epoch of `fit` costs beside a bare PyTorch loop over the same tensors, and beside `fit` without one of its measures.
+"""What an epoch of `fit` costs beside a bare PyTorch loop over the same tensors, and with one thing more or less.
 
-    python bench/loop.py [--bs 64 512] [--without optimizer channels products channels+products asking bar] [--stats] [--rounds 6] [--share 1.0] [--cpu]
+    python bench/loop.py [--bs 64 512] [--only VARIANT ...] [--rounds 6] [--share 1.0] [--cpu]
 
-`--without channels` leaves the kernels in their usual order, `--without products` leaves every convolution to PyTorch, `--without asking` tells each
-callback of each event; `--without optimizer` takes fastai's Adam and, since the other three are done only where the optimizer is known, leaves a Learner
-as fastai makes it. `--without bar` shows no progress.
+`without channels last` hands images over in their usual order, `with fused Adam` lets PyTorch update all parameters in one call,
+`without statistics` records no activations and `without a bar` shows no progress. `nothing but fastai` is none of `fit`'s additions.
 Every round begins with another variant, so that none always comes after the same one. Whatever else a machine does can only make
 it slower, so the mean of each variant's faster half counts; the median of the paired ratios stands beside it.
 On a machine that does other work too, `--share 0.2` takes a fifth of an epoch and `--cpu` compares processor time."""
@@ -13,17 +12,32 @@ import contextlib
 import io
 import statistics
 import time
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from convlab import compat  # noqa: F401  before fastai
-from fastai.vision.all import Adam, CrossEntropyLossFlat, Learner, accuracy, set_seed
+from fastai.vision.all import Adam, CrossEntropyLossFlat, Learner, OptimWrapper, accuracy, set_seed
 from convlab.study.data import get_dls, load_mnist, mnist_path
-from convlab.study.fast import FusedAdam, asking, channels_last, products, quicker
+from convlab.study.fast import ChannelsLastBatch
 from convlab.models import simple_cnn
 from convlab.stats import ActivationStats
+
+fused = partial(OptimWrapper, opt=torch.optim.AdamW, betas=(0.9, 0.99), eps=1e-5, fused=True)
+# name: channels last?, optimizer, statistics?, progress bar?
+variants = {'fit': (True, Adam, True, True), 'without channels last': (False, Adam, True, True), 'with fused Adam': (True, fused, True, True),
+            'without statistics': (True, Adam, False, True), 'without a bar': (True, Adam, True, False),
+            'nothing but fastai': (False, Adam, False, True)}
+
+
+def epoch(model, dls, last, opt_func, stats, bar, lr=0.01):
+    "What `fit` does, or a part of it."
+    cbs = [ChannelsLastBatch()]*last + [ActivationStats(with_hist=True)]*stats
+    learn = Learner(dls, model, CrossEntropyLossFlat(), opt_func, metrics=accuracy, cbs=cbs)
+    shown = contextlib.redirect_stdout(io.StringIO()) if bar else learn.no_bar()
+    with shown, learn.no_logging(): learn.fit(1, lr)
 
 
 def bare(model, x, y, x_valid, y_valid, bs, lr=0.01):
@@ -37,14 +51,6 @@ def bare(model, x, y, x_valid, y_valid, bs, lr=0.01):
     with torch.no_grad():
         preds = torch.cat([model(xb).argmax(1) for xb in x_valid.split(bs)])
     return (preds == y_valid).float().mean().item()
-
-
-def epoch(model, dls, without=(), stats=False, lr=0.01):
-    "What `fit` does, without some of its measures."
-    learn = Learner(dls, model, CrossEntropyLossFlat(), Adam if 'optimizer' in without else FusedAdam, metrics=accuracy,
-                    cbs=ActivationStats(with_hist=True) if stats else None)
-    ways = [way for name, way in dict(channels=channels_last, products=products, asking=asking).items() if name not in without]
-    with quicker(learn, ways), learn.no_bar() if 'bar' in without else contextlib.redirect_stdout(io.StringIO()), learn.no_logging(): learn.fit(1, lr)
 
 
 def seconds(f, clock):
@@ -63,9 +69,8 @@ def compare(path, bs, norm, args, clock):
     x, x_valid = [(o.unsqueeze(1)/255.-mean)/std for o in (x, x_valid)]
     dls = get_dls(bs, path)
     dls.train.n, dls.valid.n = n, n_valid
-    ways = {'fit': lambda: epoch(simple_cnn(norm=norm), dls, stats=args.stats),
-            'bare loop': lambda: bare(simple_cnn(norm=norm), x, y, x_valid, y_valid, bs)}
-    for o in args.without: ways[f'without {o}'] = lambda o=o: epoch(simple_cnn(norm=norm), dls, o.split('+'), args.stats)
+    ways = {'fit': None, 'bare loop': lambda: bare(simple_cnn(norm=norm), x, y, x_valid, y_valid, bs)}
+    for name in ['fit', *args.only]: ways[name] = lambda name=name: epoch(simple_cnn(norm=norm), dls, *variants[name])
     names, times = list(ways), {k: [] for k in ways}
     for i in range(args.rounds+1):  # the first round warms up
         for k in names[i % len(names):] + names[:i % len(names)]:
@@ -81,8 +86,8 @@ def faster_half(times: list) -> float:  # seconds
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('--bs', type=int, nargs='+', default=[64, 512])
-    ap.add_argument('--without', nargs='*', default=[], choices=['optimizer', 'channels', 'products', 'channels+products', 'asking', 'bar'])
-    ap.add_argument('--stats', action='store_true', help="record the activations, as fit does unless told not to")
+    others = list(variants)[1:]
+    ap.add_argument('--only', nargs='*', default=others, choices=others, metavar='VARIANT', help='these beside fit: ' + '; '.join(others))
     ap.add_argument('--rounds', type=int, default=6)
     ap.add_argument('--share', type=float, default=1.)
     ap.add_argument('--cpu', action='store_true', help='processor time, not wall time')
@@ -96,7 +101,7 @@ def main():
             base = faster_half(times['fit'])
             for k, ts in times.items():
                 paired = statistics.median(t/b for t, b in zip(ts, times['fit']))
-                print(f'  {k:18} {faster_half(ts):7.3f} s   x {faster_half(ts)/base:.3f}   (median of the rounds x {paired:.3f})', flush=True)
+                print(f'  {k:22} {faster_half(ts):7.3f} s   x {faster_half(ts)/base:.3f}   (median of the rounds x {paired:.3f})', flush=True)
 
 
 if __name__ == '__main__': main()

@@ -1,7 +1,7 @@
 """What recording activation statistics adds to an epoch: no statistics, fastai's ActivationStats and ours, turn and turn about.
 
     python bench/stats_overhead.py                         the whole table: some 25 minutes
-    python bench/stats_overhead.py --bs 512 --rounds 40 --only "ours, histograms"     the one number that must stay below 10 %
+    python bench/stats_overhead.py --bs 512 --rounds 40 --only "ours, histograms"     one line of it, exactly
 
 An epoch is a Learner's: training on all digits out of memory, then validation. `--share 0.1` takes a tenth of it, more often; what a fit
 costs once then weighs more.
@@ -22,14 +22,7 @@ from fastai.callback.hook import ActivationStats as FastaiStats
 from fastai.vision.all import F, Learner, ShortEpochCallback, accuracy, set_seed
 from convlab.study.data import get_dls
 from convlab.models import simple_cnn
-from convlab.study.recording import Series
 from convlab.stats import ActivationStats
-
-
-class Filtered(ActivationStats):
-    "With a filter of its own for events that it has no method for: what fastai's way to find that out costs."
-    def __call__(self, event_name):
-        if hasattr(type(self), event_name): return super().__call__(event_name)
 
 
 variants = {
@@ -38,26 +31,21 @@ variants = {
     'ours': lambda: [ActivationStats()],
     'ours, histograms': lambda: [ActivationStats(with_hist=True)],
     'ours, histograms, signed': lambda: [ActivationStats(with_hist=True, signed=True)],
-    'ours, histograms, events filtered': lambda: [Filtered(with_hist=True)],
-    'ours, histograms, without numba': lambda: [ActivationStats(with_hist=True)],
 }
 
 
 def epoch(dls, name: str, share: float, clock) -> float:  # seconds
     "Train a fresh network from the same seed for one epoch."
     set_seed(0)
-    cbs, compiled = variants[name](), Series.compiled
+    cbs = variants[name]()
     if share < 1: cbs = cbs + [ShortEpochCallback(share, short_valid=True)]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # fastai's callback warns of the name it gives to its list of modules
         learn = Learner(dls, simple_cnn(), loss_func=F.cross_entropy, metrics=accuracy, cbs=cbs)
-        Series.compiled = compiled and 'without numba' not in name
         with learn.no_bar(), learn.no_logging():
             start = clock()
             learn.fit(1, 0.06)
-            took = clock() - start
-        Series.compiled = compiled
-        return took
+            return clock() - start
 
 
 def faster_half(times: list) -> float:  # seconds
@@ -79,7 +67,8 @@ def main():
     ap.add_argument('--share', type=float, default=1.)
     ap.add_argument('--threads', type=int, default=torch.get_num_threads())
     ap.add_argument('--cpu', action='store_true', help='processor time, not wall time')
-    ap.add_argument('--only', nargs='+', choices=list(variants)[1:], metavar='VARIANT', help='these beside none: ' + '; '.join(list(variants)[1:]))
+    others = list(variants)[1:]
+    ap.add_argument('--only', nargs='+', choices=others, metavar='VARIANT', help='these beside none: ' + '; '.join(others))
     args = ap.parse_args()
     torch.set_num_threads(args.threads)
     clock = time.process_time if args.cpu else time.perf_counter

@@ -6,6 +6,9 @@
 __all__ = []
 
 # %% ../nbs/house/all.ipynb #12641c49
+import os
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
 from . import compat # first: it lets the next line work beside a CPU build of PyTorch
 from fastai.vision.all import *
 from fastbook import *
@@ -13,6 +16,7 @@ from fastcore.test import *
 from .draw.plotting import *
 from .draw.windows import *
 from .study.data import *
+from .study.sweep import result_table
 from .kernels import *
 from .convolutions import *
 from .models import *

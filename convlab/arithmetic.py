@@ -9,7 +9,7 @@ __all__ = ['arithmetic', 'show_arithmetic', 'totals']
 import sys
 from types import ModuleType
 from torch import nn
-from .trace.table import Arithmetic, _table, totals
+from .trace.table import Arithmetic, arithmetic_table, totals
 from .trace.tracing import tell, trace_model
 _all_ = ['totals']
 
@@ -25,7 +25,7 @@ def arithmetic(
     What could not be followed or counted is said in one warning, and an operation without a formula leaves its cell empty."""
     t = trace_model(model, input_size, inputs=inputs)
     tell(t)
-    return _table(model, t)
+    return arithmetic_table(t)
 
 # %% ../nbs/04_arithmetic.ipynb #f188e570
 def show_arithmetic(

@@ -14,6 +14,7 @@ import warnings
 from difflib import get_close_matches
 from functools import reduce
 from importlib import import_module, util
+from . import __version__
 from .checks import sizes
 
 # %% ../nbs/house/command.ipynb #20d31c8b
@@ -27,12 +28,14 @@ def _own(name): # module:callable, or module:model
     return model
 
 def _named(name): # a model of torchvision or timm, and the input that it was made for, if that is known
-    from convlab import compat
+    from convlab.operators import import_torchvision
+    import_torchvision()
     from torchvision import models
     names = models.list_models()
     if name in names:
         takes = inspect.signature(models.get_model_builder(name)).parameters
-        return models.get_model(name, weights=None, **{k:v for k,v in dict(weights_backbone=None, init_weights=False).items() if k in takes}),None
+        no_download = {k: v for k,v in dict(weights_backbone=None, init_weights=False).items() if k in takes}
+        return models.get_model(name, weights=None, **no_download),None
     if util.find_spec('timm'):
         import timm
         names += timm.list_models()
@@ -40,23 +43,35 @@ def _named(name): # a model of torchvision or timm, and the input that it was ma
             model = timm.create_model(name)
             return model,model.default_cfg.get('input_size')
     near = get_close_matches(name, dict.fromkeys(names), 3)
-    raise ValueError(f"no model is called {name}; {'did you mean ' + ' or '.join(near) if near else 'for your own give module:callable'}")
+    advice = 'did you mean ' + ' or '.join(near) if near else 'for your own give module:callable'
+    raise ValueError(f"no model is called {name}; {advice}")
 
 # %% ../nbs/house/command.ipynb #06d71375
+_examples = """examples:
+  convlab arithmetic resnet50 --depth 1
+  convlab arithmetic mymodels:Net --size 1,28,28 --csv > costs.csv
+  convlab field resnet50 --layer layer1"""
+
 def _size(text):
+    wrong = f"{text!r} must be whole numbers of at least 1 with commas, such as 3,224,224"
     try: return sizes('size', [int(n) for n in text.split(',')])
-    except ValueError: raise argparse.ArgumentTypeError(f"{text!r} must be whole numbers of at least 1 with commas, such as 3,224,224") from None
+    except ValueError: raise argparse.ArgumentTypeError(wrong) from None
 
 def _parser():
-    parser = argparse.ArgumentParser('convlab', description='What a network costs, and what it sees.')
+    looks = dict(epilog=_examples, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser('convlab', description='What a network costs, and what it sees.', **looks)
+    parser.add_argument('--version', action='version', version=f'convlab {__version__}')
     commands = parser.add_subparsers(dest='command', required=True)
-    for name,text in (('arithmetic', 'parameters, MACs and receptive fields of every layer call'), ('field', 'the receptive field of one layer')):
-        p = commands.add_parser(name, help=text, description=text)
+    for name,text in (('arithmetic', 'parameters, MACs and receptive fields of every layer call'),
+                      ('field', 'the receptive field of one layer')):
+        p = commands.add_parser(name, help=text, description=text, **looks)
         p.add_argument('model', help='a model of torchvision or timm, or module:callable')
-        p.add_argument('--size', type=_size, help="shape of one input without the batch (default: the model's own, or 3,224,224)")
+        p.add_argument('--size', type=_size,
+                       help="shape of one input without the batch (default: the model's own, or 3,224,224)")
         p.add_argument('--csv', action='store_true', help='numbers, for a program')
         if name == 'field': p.add_argument('--layer', help="name of a module (default: the model's output)")
-        else: p.add_argument('--depth', type=int, help='one row a block: how many parts of a name such as layer1.0.conv1 to go by')
+        else: p.add_argument('--depth', type=int,
+                             help='one row a block: how many parts of a name such as layer1.0.conv1 to go by')
     return parser
 
 # %% ../nbs/house/command.ipynb #115f03c0
@@ -69,7 +84,8 @@ def _arithmetic(args, model, size):
 def _field(args, model, size):
     from convlab.receptive import receptive_field
     f = receptive_field(model, size, args.layer)
-    rows = [('whole' if w else n, '' if j is None else j, '' if w else s) for n,w,j,s in zip(f.size, f.whole, f.jump, f.start)]
+    rows = [('whole' if w else n, '' if j is None else j, '' if w else s)
+            for n,w,j,s in zip(f.size, f.whole, f.jump, f.start)]
     if args.csv: return '\n'.join(['size,jump,start', *(','.join(map(str, r)) for r in rows), ''])
     columns = zip(('receptive field', 'jump', 'starts at'), zip(*rows))
     return ''.join(f"{label:17}{'×'.join(map(str, column))}\n" for label,column in columns if any(v != '' for v in column))

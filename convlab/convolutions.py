@@ -100,10 +100,12 @@ def conv2d(
     groups:int=1, # the channels and the kernels are dealt out to so many convolutions of their own
     method:str='im2col', # or 'loops', 'matrix', or 'fft', which the end of the page adds
 ) -> torch.Tensor: # `[N,nf,oh,ow]`, or `[nf,oh,ow]`
-    "The same as `F.conv2d`, gradients included, computed in a way that can be read."
+    """The same as `F.conv2d`, gradients included, computed in a way that can be read. 'matrix' and 'fft' let every pixel
+    meet every result, and 0 times infinity is not 0: what has infinite numbers or NaN goes the way of 'im2col'."""
     one_of('method', method, _methods)
     fitting(x, weight, bias, groups)
     rows,cols = axes(x.shape[-2:], weight.shape[2:], stride, padding, dilation)
+    if method in ('matrix','fft') and not (x.isfinite().all() and weight.isfinite().all()): method = 'im2col'
     return carefully(_methods[method], x, weight, bias, rows, cols, groups)
 
 # %% ../nbs/02_convolutions.ipynb #192f14c1

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional as F
-from .checks import one_of
+from .checks import one_of, whole
 from .training import one_cycle_schedule
 
 # %% ../nbs/12_normalization_layers.ipynb #e790193f
@@ -40,7 +40,8 @@ class WeightNormConv2d(nn.Conv2d):
 # %% ../nbs/12_normalization_layers.ipynb #279cfe57
 def _correction(bn, mean, var):
     "`r` and `d` of a batch, within the limits of now."
-    far,std,old_std = (bn.num_batches_tracked/bn.warm).clamp(max=1),(var+bn.eps).sqrt(),(bn.running_var+bn.eps).sqrt()
+    far = (bn.num_batches_tracked/bn.warm).nan_to_num(1.).clamp(max=1) # 0/0 is far enough
+    std,old_std = (var+bn.eps).sqrt(),(bn.running_var+bn.eps).sqrt()
     r_max,d_max = 1+far*(bn.r_max-1),far*bn.d_max
     return (std/old_std).clamp(1/r_max, r_max),((mean-bn.running_mean)/old_std).clamp(-d_max, d_max)
 
@@ -64,10 +65,10 @@ class BatchRenorm2d(nn.BatchNorm2d):
         warm:int=100, # batches until the limits are that wide; at first they are 1 and 0, which is batch normalization
     ):
         super().__init__(num_features, eps, momentum)
-        self.r_max,self.d_max,self.warm = r_max,d_max,warm
+        self.r_max,self.d_max,self.warm = r_max,d_max,whole('warm', warm, 0)
 
     def forward(self, x):
-        if not self.training: return super().forward(x)
+        if not self.training or x[:,0].numel() < 2: return super().forward(x) # which refuses a single value in a channel
         var,mean = torch.var_mean(x, (0,2,3), correction=0)
         r,d = _correction(self, mean.detach(), var.detach())
         _update(self, mean.detach(), var.detach(), x[:,0].numel())
@@ -75,8 +76,10 @@ class BatchRenorm2d(nn.BatchNorm2d):
         return x*scale[:,None,None] + (d*self.weight + self.bias - mean*scale)[:,None,None]
 
 # %% ../nbs/12_normalization_layers.ipynb #fde565ab
-norm_layers = {'none': lambda nf: nn.Identity(), 'batch': nn.BatchNorm2d, 'renorm': BatchRenorm2d, 'layer': lambda nf: nn.GroupNorm(1, nf),
-               'group': lambda nf: nn.GroupNorm(4, nf), 'instance': lambda nf: nn.GroupNorm(nf, nf), 'RMS': RMSNorm2d, 'weight': lambda nf: nn.Identity()}
+norm_layers = {
+    'none': lambda nf: nn.Identity(), 'batch': nn.BatchNorm2d, 'renorm': BatchRenorm2d, 'layer': lambda nf: nn.GroupNorm(1, nf),
+    'group': lambda nf: nn.GroupNorm(4, nf), 'instance': lambda nf: nn.GroupNorm(nf, nf), 'RMS': RMSNorm2d,
+    'weight': lambda nf: nn.Identity()}
 
 # %% ../nbs/12_normalization_layers.ipynb #55662215
 def norm_cnn(

@@ -9,10 +9,10 @@ __all__ = ['receptive_field', 'trace_precedents', 'show_precedents', 'gradient_p
 # %% ../nbs/05_receptive_fields.ipynb #d59468e4
 import torch
 from torch import nn, Tensor
-from .trace.fields import ReceptiveField, _batch, _edges, _layer_node, _place, _precedent, _walk_back
-from .draw.plotting import _limits, outline
-from .trace.probing import _at, _box, _grad, _probed, _run_to
-from .trace.reach import _map_dims
+from .trace.fields import ReceptiveField, image_batch, edge_names, layer_node, check_place, precedent_row, walk_back
+from .draw.plotting import color_scale, outline
+from .trace.probing import index_at, bounding_box, gradient_by, probe_gradient, run_to
+from .trace.reach import map_dims
 from .trace.tracing import trace_model
 _all_ = ['ReceptiveField']
 
@@ -27,7 +27,7 @@ def receptive_field(
     """The theoretical receptive field by the recurrence (Araujo, Norris and Sim 2019, distill.00021); branches take the union.
     At the image's far border strides may leave pixels over: `trace_precedents` has the exact boxes."""
     t = trace_model(model, input_size, inputs=inputs)
-    return ReceptiveField(_layer_node(t, layer)[0], t.sizes)
+    return ReceptiveField(layer_node(t, layer)[0], t.sizes)
 
 # %% ../nbs/05_receptive_fields.ipynb #d70854aa
 def trace_precedents(
@@ -41,10 +41,10 @@ def trace_precedents(
     "The box of every earlier map, and of the image, that one activation depends on. Padding is nothing to depend on."
     import pandas as pd
     t = trace_model(model, input_size, inputs=inputs)
-    node,_ = _layer_node(t, layer)
-    masks = _walk_back(t, node, _place(node, row, col, depth))
-    rows = [_precedent('image', 'input', t.image, masks)] + [_precedent(r.name, r.type, r.node, masks) for r in t.rows]
-    edges = _edges.get(len(t.sizes))
+    node,_ = layer_node(t, layer)
+    masks = walk_back(t, node, check_place(node, row, col, depth))
+    rows = [precedent_row('image', 'input', t.image, masks)] + [precedent_row(r.name, r.type, r.node, masks) for r in t.rows]
+    edges = edge_names.get(len(t.sizes))
     if edges is None: raise ValueError(f"input_size must have 1 to 3 axes after the channels; got {t.image.shape[1:]}")
     return pd.DataFrame([r for r in rows if r], columns=['name', 'type', 'map', *edges, 'size'])
 
@@ -71,9 +71,9 @@ def show_precedents(
     d = d[d.name.isin(['image', layer, *(d.name if maps is None else maps)])]
     axs = plt.subplots(1, len(d), figsize=(1.9*len(d), 2.1), squeeze=False)[1][0]
     for ax,r in zip(axs, d.itertuples()):
-        pic = (x if r.name == 'image' else _run_to(model, x[None], r.name)[0]).detach().float().cpu()
+        pic = (x if r.name == 'image' else run_to(model, x[None], r.name)[0]).detach().float().cpu()
         if r.name == 'image' and len(x) == 3: ax.imshow((pic-pic.min()).div((pic.max()-pic.min()).clamp(min=1e-9)).permute(1,2,0)) # a photograph
-        else: ax.imshow(m := pic.mean(0), **dict(zip(('cmap','vmin','vmax'), _limits([m]))))
+        else: ax.imshow(m := pic.mean(0), **color_scale([m]))
         outline(ax, ((r.top, r.bottom), (r.left, r.right)))
         ax.set_title(f"{r.name}: {r.size[0]}×{r.size[1]}", fontsize=9)
         ax.set(xlabel='column', ylabel='row' if ax is axs[0] else '')
@@ -90,10 +90,10 @@ def gradient_probe(
 ) -> tuple: # (first, end) for each axis, as in a slice; `None` if there is no gradient anywhere
     "The box of all pixels with a gradient, with positive parameters and without anything that hides gradients."
     t = trace_model(model, input_size)
-    node,nth = _layer_node(t, layer)
-    at = _at(node.shape, _map_dims(node), _place(node, row, col, depth))
-    grad = _probed(model, t.image.shape, layer, len(t.calls[layer or '']), nth, at, seed)
-    return _box(grad != 0, [next(iter(d)) for d in t.image.dims])
+    node,nth = layer_node(t, layer)
+    at = index_at(node.shape, map_dims(node), check_place(node, row, col, depth))
+    grad = probe_gradient(model, t.image.shape, layer, len(t.calls[layer or '']), nth, at, seed)
+    return bounding_box(grad != 0, [next(iter(d)) for d in t.image.dims])
 
 # %% ../nbs/05_receptive_fields.ipynb #b3f81826
 def effective_receptive_field(
@@ -105,10 +105,10 @@ def effective_receptive_field(
     "How much each pixel moves one activation: mean size of the gradient of its channels' sum (Luo et al. 2016, arXiv 1701.04128)."
     p = next(model.parameters(), torch.zeros(()))
     if p.is_meta: raise ValueError("model must have numbers; its parameters are on the device meta")
-    x = _batch(x).to(p.device, p.dtype if p.is_floating_point() else None).clone().requires_grad_()
+    x = image_batch(x).to(p.device, p.dtype if p.is_floating_point() else None).clone().requires_grad_()
     t = trace_model(model, tuple(x.shape[1:]))
-    node,nth = _layer_node(t, layer)
-    at = (slice(None), *_at(node.shape, _map_dims(node), _place(node, row, col, None))[1:])
-    out = _run_to(model, x, layer, len(t.calls[layer or '']), nth, grad=True)
-    share = _grad(out, at, x).abs().sum(1).mean(0)
+    node,nth = layer_node(t, layer)
+    at = (slice(None), *index_at(node.shape, map_dims(node), check_place(node, row, col, None))[1:])
+    out = run_to(model, x, layer, len(t.calls[layer or '']), nth, grad=True)
+    share = gradient_by(out, at, x).abs().sum(1).mean(0)
     return share/share.sum() if share.sum() > 0 else share

@@ -7,47 +7,32 @@ __all__ = ['ActivationStats']
 
 # %% ../nbs/07_activation_stats.ipynb #8276ef8d
 from . import compat # before fastai: it lets a CPU build of PyTorch import torchvision
-from functools import partial
 from fastcore.meta import delegates
 from fastai.callback.core import Callback
 from .study.activations import ActivationRecords, Recorder
 
-# %% ../nbs/07_activation_stats.ipynb #f3d8b0e2
-class _Epochs(Callback):
-    "Run every epoch of a fit inside the context `self._epoch()`, which is left however the epoch ends."
-    def before_fit(self):
-        self._fresh,self.learn._with_events = True,partial(self._events, self.learn._with_events)
-    def after_fit(self): vars(self.learn).pop('_with_events', None)
-    def _events(self, inner, f, event_type, *args):
-        "What the learner does around each stage of training."
-        if event_type != 'epoch' or self.learn is None: return inner(f, event_type, *args)
-        try:
-            with self._epoch(): inner(f, event_type, *args)
-        except BaseException:
-            self.after_fit()
-            raise
-
 # %% ../nbs/07_activation_stats.ipynb #c5738b68
-class ActivationStats(ActivationRecords, _Epochs):
+class ActivationStats(ActivationRecords, Callback):
     "Record mean, standard deviation, share near zero, histogram and dead units of every layer; in place of fastai's class of this name."
-    order = -20
+    order = 1000
     @delegates(ActivationRecords)
     def __init__(self,
         with_hist:bool=False, # count histograms too?
-        remove_end:bool=True, # remove the hooks when training ends? After an error they are removed in any case
-        detach:bool=True, cpu:bool=True, # fastai has them; here what is kept is detached, and reduced where it is
+        remove_end:bool=True, detach:bool=True, cpu:bool=True, # fastai has them; here no hook and no activation stays anyway
         **kwargs
-    ):
-        super().__init__(with_hist, **kwargs)
-        self._remove_end = remove_end
-    def _epoch(self):
-        if self._fresh: self._begin(self.learn.model) # each fit has its own records
+    ): super().__init__(with_hist, **kwargs)
+    def before_fit(self): self._fresh = True # validation alone calls it too
+    def before_train(self):
+        if hasattr(self.learn, 'lr_finder'): return
+        if self._fresh: self.begin_records(self.learn.model) # each fit has its own
         self._fresh = False
-        return self._recorder.epoch(keep=not self._remove_end)
     def before_batch(self):
-        if self._recorder: self._recorder.clock.start(self.learn.training, self.learn.train_iter if self.learn.training else 0)
-    def after_batch(self):
-        if self._recorder: self._recorder.clock.stop()
-    def _watched(self):
+        if not self._fresh: self.watched().begin(self.learn.training, self.learn.train_iter if self.learn.training else 0)
+    def after_epoch(self):
+        if not self._fresh: self.watched().end_epoch()
+    def after_fit(self):
+        self.after_epoch()
+        self._fresh = True
+    def watched(self):
         if not self._recorder and self.learn is None: raise RuntimeError("no Learner has this callback yet: pass it as cbs")
-        return (self._recorder or Recorder(self.learn.model, self._options)).layers
+        return self._recorder or Recorder(self.learn.model, self._options)

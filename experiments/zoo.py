@@ -20,10 +20,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from convlab import compat  # noqa: F401  makes torchvision importable
-from convlab.trace.probing import _at, _box, _probed
-from convlab.trace.reach import _map_dims
-from convlab.receptive import ReceptiveField, _layer_node, _walk_back
-from convlab.trace.table import _table, totals
+from convlab.trace.probing import index_at, bounding_box, probe_gradient
+from convlab.trace.reach import map_dims
+from convlab.receptive import ReceptiveField, layer_node, walk_back
+from convlab.trace.table import arithmetic_table, totals
 from convlab.trace.tracing import trace_model
 import torchvision
 from torchvision import models
@@ -125,14 +125,14 @@ def probe(model, name, size):
         break
     maps = {}
     for layer, calls in t.calls.items():
-        if layer and calls[-1] and (dims := _map_dims(node := calls[-1][0][1])) and max(node.shape[d] for d in dims) > 1: maps[layer] = dims
+        if layer and calls[-1] and (dims := map_dims(node := calls[-1][0][1])) and max(node.shape[d] for d in dims) > 1: maps[layer] = dims
     layer = rng.choice([*maps]) if maps else ''  # no layer has rows and columns: the output as a whole
     nth, node = t.calls[layer][-1][0]
     dims = maps.get(layer)
     place = [rng.randrange(node.shape[d]) for d in dims] if dims else None
     run = [next(iter(d)) for d in t.image.dims]
-    ours = _box(_walk_back(t, node, place)[t.image], run)
-    theirs = _box(_probed(model, t.image.shape, layer, len(t.calls[layer]), nth, _at(node.shape, dims, place), 0) != 0, run)
+    ours = bounding_box(walk_back(t, node, place)[t.image], run)
+    theirs = bounding_box(probe_gradient(model, t.image.shape, layer, len(t.calls[layer]), nth, index_at(node.shape, dims, place), 0) != 0, run)
     return 'equal' if ours == theirs else f'{layer} {place} of {little}: {ours} by tracing, {theirs} by the gradient'
 
 
@@ -151,10 +151,10 @@ def measure(name, source, kind, probed, limit, queue):
             model, size = build(name, source, kind)
             t, theirs = both_counts(model, size)
         row['input'] = '×'.join(map(str, size))
-        table = _table(model, t)
+        table = arithmetic_table(t)
         tot = totals(table)
         row |= dict(params=tot['params'], params_ok=tot['params'] == sum(p.numel() for p in model.parameters()), macs=tot['multiplications'])
-        field = ReceptiveField(_layer_node(t, None)[0], t.sizes)
+        field = ReceptiveField(layer_node(t, None)[0], t.sizes)
         row['field'] = '×'.join('whole' if w else str(s) for s, w in zip(field.size, field.whole))
         row |= dict(macs_torch=sum(theirs.values()), difference=tot['multiplications'] - sum(theirs.values()))
         if row['difference']: row['why'] = json.dumps(dict(torch=theirs, ours=table.groupby('type').multiplications.sum().loc[lambda s: s > 0].to_dict()), default=int)

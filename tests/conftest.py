@@ -1,5 +1,6 @@
 import gc
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,9 @@ def full_data():
     data = os.environ.get('CONVLAB_DATA')
     if not data: pytest.skip('CONVLAB_DATA does not name a folder with the full MNIST')
     return Path(data)
+
+
+def pytest_terminal_summary(terminalreporter):
+    "What was left out here, and why, in one line."
+    why = Counter(r.longrepr[2].removeprefix('Skipped: ') for r in terminalreporter.stats.get('skipped', []))
+    if why: terminalreporter.write_line('Left out: ' + '; '.join(f'{n} ({reason})' for reason, n in why.items()))

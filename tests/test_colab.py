@@ -56,7 +56,8 @@ def colab(tmp_path_factory):
 def github(tmp_path_factory):
     "A git repository with the files as they are now, on the branch that the badge names."
     repo = tmp_path_factory.mktemp('github')/'repo'
-    ignore = shutil.ignore_patterns('.git', '.venv', '__pycache__', '*.egg-info', '.hypothesis', '.pytest_cache', '.ipynb_checkpoints')
+    ignore = shutil.ignore_patterns('.git', '.venv', 'desk', 'node_modules', '__pycache__', '*.egg-info', '.hypothesis', '.pytest_cache',
+                                    '.ipynb_checkpoints')
     shutil.copytree(root, repo, ignore=ignore)
     who = ['-c', 'user.name=test', '-c', 'user.email=test@example.com']
     for args in (['init', '-q', '-b', here['branch']], ['add', '.'], [*who, 'commit', '-q', '-m', 'As it is']):

@@ -93,6 +93,19 @@ def test_into_a_pipe_that_closes():
     p.wait()
 
 
+def run(*args): return subprocess.run([sys.executable, *args], capture_output=True, text=True, cwd=root)
+
+
+def test_version_module_and_examples(capsys):
+    from convlab import __version__
+    assert run('-m', 'convlab', '--version').stdout == f'convlab {__version__}\n'
+    for words in ('--help', 'arithmetic --help', 'field --help'):
+        with pytest.raises(SystemExit) as e: main(words.split())
+        assert e.value.code == 0
+        examples = [line.split() for line in capsys.readouterr().out.split('examples:\n')[1].splitlines()]
+        assert len(examples) == 3 and all(words[0] == 'convlab' for words in examples)
+
+
 def test_the_entry_point_is_there_and_light():
     ini = ConfigParser()
     ini.read(root/'settings.ini')
@@ -100,4 +113,4 @@ def test_the_entry_point_is_there_and_light():
     module, _, function = target.partition(':')
     assert name == 'convlab' and getattr(import_module(module), function) is main
     code = "import sys, convlab.command; print([m for m in ('torch', 'torchvision', 'pandas', 'fastai') if m in sys.modules])"
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=root).stdout.strip() == '[]'
+    assert run('-c', code).stdout.strip() == '[]'

@@ -162,6 +162,19 @@ def test_not_a_number_stays_visible(method):  # a NaN in a window must not be lo
     assert conv2d(x, torch.ones(1, 1, 3, 3), method=method).isnan().all()
 
 
+@few
+@given(cfg=configs(), bad=st.sampled_from([math.inf, -math.inf, math.nan]), where=st.integers(0, 10_000), which=st.integers(0, 1))
+def test_one_number_that_is_not_finite(cfg, bad, where, which):
+    "In the picture or in the weight it is as far-reaching as in `F.conv2d`, and no farther."
+    args = [t.detach() for t in tensors(cfg)]
+    assume(args[which].numel())
+    args[which].view(-1)[where % args[which].numel()] = bad
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', UserWarning)
+        want = F.conv2d(*args, **cfg['kwargs'])
+    for method in methods: torch.testing.assert_close(conv2d(*args, **cfg['kwargs'], method=method), want, equal_nan=True)
+
+
 def test_uneven_padding(case):
     x, w, b = case
     want = F.conv2d(F.pad(x, (0, 3, 1, 2)), w, b, groups=2)

@@ -146,6 +146,102 @@ def test_what_cannot_be_swept():
     with pytest.raises(TypeError, match='grid must be a dict of lists, or a list of dicts'): sweep(dict, [3], 1)
 
 
+# What is noticed before the first run
+
+def never(seed, **settings): pytest.fail('it ran')
+
+
+@pytest.mark.parametrize('grid', [dict(norm='batch'), dict(norm=b'batch'), dict(lr=.1), dict(lr=None), dict(lr=dict(a=1)), 'abc', None, 3, [3], {1: [2]}, dict(lr=[[1]])])
+def test_a_grid_that_is_no_list_is_refused(grid):
+    with pytest.raises(TypeError): sweep(never, grid, 1, progress=False)
+
+
+@pytest.mark.parametrize('grid,seeds', [(dict(lr=[]), 1), ([], 1), (dict(lr=[.1, .1]), 1), ([{}, {}], 1), ({}, []), ({}, [1, 2, 1]),
+                                        *((dict([(name, [1])]), 1) for name in ('seed', 'seeds', 'seconds', 'error', 'versions', 'machine'))])
+def test_what_would_count_nothing_or_twice_is_refused(grid, seeds):
+    with pytest.raises(ValueError): sweep(never, grid, seeds, progress=False)
+
+
+def test_lists_of_any_kind_are_grids():
+    import numpy as np
+    import torch
+    for values in ((1, 2), range(1, 3), np.array([1, 2]), torch.tensor([1, 2]), pd.Series([1, 2]), iter([1, 2])):
+        assert sweep(lambda seed, x: dict(y=x), dict(x=values), 1, progress=False).y.tolist() == [1, 2]
+    assert sweep(lambda seed, x: dict(y=x), dict(x=['batch', 'none']), 1, progress=False).y.tolist() == ['batch', 'none']
+    assert sweep(lambda seed: dict(y=seed), {}, torch.tensor(2), progress=False).y.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize('name', ['seed', 'seeds', 'seconds', 'error', 'versions', 'machine'])
+@pytest.mark.parametrize('together', [False, True])
+def test_results_do_not_hide_behind_a_column(name, together):
+    def run(seed=None, seeds=()): return [dict(y=1), {name: 1}] if together else {name: 1}
+    assert sweep(run, {}, 2, together=together, progress=False).error[0] == f"ValueError: results must leave these names to sweep; got ['{name}']"
+
+
+def test_an_older_file_is_read(tmp_path):
+    path = tmp_path/'runs.jsonl'
+    lines = [dict(settings=dict(x=1), seed=0, results=dict(y=5), error=None), dict(settings=[1], seed=0, results={}, error=None),
+             dict(settings=dict(x=1), seed=1, results=[3], error=None)]
+    path.write_text('\n'.join(map(json.dumps, lines)) + '\n' + '['*100_000 + '\n')
+    runs = sweep(lambda seed, x: dict(y=seed), dict(x=[1]), 2, path, progress=False)
+    assert runs.y.tolist() == [5, 1] and runs.seconds.isna().tolist() == [True, False]
+
+
+@pytest.mark.parametrize('place', ['a folder', 'held by another', 'the lock is a folder', 'cannot be locked', 'read-only folder', 'read-only file'])
+def test_a_path_that_cannot_be_written_is_noticed_at_once(place, tmp_path, monkeypatch):
+    path = tmp_path/'runs.jsonl'
+    if place == 'a folder': path.mkdir()
+    if place == 'the lock is a folder': (tmp_path/'runs.jsonl.lock').mkdir()
+    if place.startswith('read-only'):
+        if os.getuid() == 0: pytest.skip('the superuser may write anywhere')
+        if place.endswith('file'): path.touch(0o444)
+        else: tmp_path.chmod(0o555)
+    if place == 'cannot be locked':
+        fcntl = pytest.importorskip('fcntl')
+        def no_locks(fd, flags): raise OSError(5, 'Input/output error')
+        monkeypatch.setattr(fcntl, 'flock', no_locks)
+    if place == 'held by another':
+        from filelock import FileLock
+        held = FileLock(f'{path}.lock')
+        held.acquire()
+    with pytest.raises(ValueError, match='path must be a file that can be read, locked and written; got .*runs.jsonl'):
+        sweep(never, dict(x=[1]), 1, path, progress=False)
+    tmp_path.chmod(0o755)
+
+
+def test_a_file_that_holds_all_is_only_read(tmp_path):
+    path = tmp_path/'runs.jsonl'
+    sweep(lambda seed: dict(y=seed), {}, 2, path, progress=False)
+    (tmp_path/'runs.jsonl.lock').unlink(missing_ok=True)
+    (tmp_path/'runs.jsonl.lock').mkdir()  # nothing can be added now
+    assert sweep(never, {}, 2, path, progress=False).y.tolist() == [0, 1]
+
+
+failed = pd.DataFrame(dict(lr=[1, 2], seed=[0, 0], error=['ValueError: no', 'KeyError: x']))
+
+
+@pytest.mark.parametrize('runs,by,value,says', [
+    (pd.DataFrame(dict(y=[])), [], 'y', 'at least one y; it has 0 rows'), (pd.DataFrame(dict(y=[None, None])), [], 'y', 'it has 2 rows, all without'),
+    (failed, 'lr', 'y', 'at least one y; the first failed with ValueError: no'), (pd.DataFrame(), [], 'y', r"value must name columns of runs, \[\]; got \['y'\]"),
+    (pd.DataFrame(dict(y=[1.])), 'lr', 'y', r"by must name columns of runs, \['y'\]; got \['lr'\]")])
+def test_nothing_cannot_be_summarized(runs, by, value, says):
+    with pytest.raises(ValueError, match=says): summarize(runs, by, value)
+
+
+def test_text_has_no_mean():
+    with pytest.raises(TypeError, match='value must be a column of numbers; y has text'): summarize(pd.DataFrame(dict(y=['a'])), [], 'y')
+
+
+@pytest.mark.parametrize('kwargs,says', [
+    (dict(first='c'), r"first must be a value of norm, \['a', 'b'\]; got 'c'"), (dict(second='c'), "second must be a value of norm"),
+    (dict(second='a'), "first and second must differ; got 'a' twice"), (dict(over='lr'), r'over must name columns of runs'),
+    (dict(value='z'), 'value must name columns of runs'), (dict(by='lr'), 'by must name columns'), (dict(value='w'), "no seed has a w for both 'a' and 'b'")])
+def test_pairs_that_are_not_there(kwargs, says):
+    runs = pd.DataFrame(dict(norm=['a', 'a', 'b', 'b'], seed=[0, 1, 0, 1], y=[1., 2., 0., 1.], w=[1., None, None, 2.]))
+    assert paired(runs, 'y', 'norm', 'a', 'b').difference[0] == 1
+    with pytest.raises(ValueError, match=says): paired(runs, **{**dict(value='y', over='norm', first='a', second='b'), **kwargs})
+
+
 def test_a_cluster_with_nothing_changed_but_the_context_manager():
     distributed = pytest.importorskip('distributed')
     def run(seed, x):

@@ -24,7 +24,8 @@ needs_make = pytest.mark.skipif(not shutil.which('make'), reason='make is not in
 @pytest.fixture
 def copy(tmp_path):
     "A copy of the house and its notebooks, without git."
-    ignore = shutil.ignore_patterns('.git', '.venv', '__pycache__', '*.egg-info', '.hypothesis', '.pytest_cache', '.ipynb_checkpoints')
+    ignore = shutil.ignore_patterns('.git', '.venv', 'desk', 'node_modules', '__pycache__', '*.egg-info', '.hypothesis', '.pytest_cache',
+                                    '.ipynb_checkpoints')
     return shutil.copytree(root, tmp_path/'copy', ignore=ignore)
 
 
@@ -261,9 +262,9 @@ def pretended(tmp_path, monkeypatch):
         python = venv/('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
         python.parent.mkdir(parents=True)
         python.touch()
-    def call(command, env=None):
+    def call(command, **options):
         given.append(command)
-        return 'uv' in command and command[-1] in failing
+        return command[-1] in failing and (command[2] != 'pip' or command[-1] == 'uv')  # pip itself never fails here
     monkeypatch.setattr(setup.subprocess, 'check_call', make)
     monkeypatch.setattr(setup.subprocess, 'call', call)
     monkeypatch.setattr(setup, 'told', lambda pip: (['--find-links', 'here'], {}))
@@ -276,11 +277,18 @@ course = f'{root}[course,fast,dev]'
 def test_set_up_is_done_once(pretended, capsys):
     main, given, _, venv = pretended
     for _ in range(3): main()
-    assert [c[-1] for c in given] == ['uv', course] and capsys.readouterr().out.count('\n') == 1
+    assert [c[-1] for c in given] == ['uv', course, 'import convlab.all'] and capsys.readouterr().out.count('\n') == 2
     assert given[1][2] == 'uv' and ['--find-links', 'here'] == given[1][-6:-4]
     (venv/'installed').write_text('of other settings')
     main()
-    assert len(given) == 4
+    assert len(given) == 6
+
+
+def test_a_course_that_cannot_be_imported_is_not_installed(pretended, capsys):
+    main, given, failing, venv = pretended
+    failing.add('import convlab.all')
+    with pytest.raises(SystemExit): main()
+    assert not (venv/'installed').exists() and 'convlab: the course cannot be imported' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('fails', ['uv', course])
@@ -288,8 +296,37 @@ def test_pip_installs_where_uv_cannot(pretended, fails):
     main, given, failing, _ = pretended
     failing.add(fails)
     main()
-    assert given[-1][2] == 'pip' and given[-1][-1] == course
-    assert len(given) == (2 if fails == 'uv' else 3)
+    assert given[-2][2] == 'pip' and given[-2][-1] == course
+    assert len(given) == (3 if fails == 'uv' else 4)
+
+
+def test_the_desk_keeps_what_the_reader_changed_and_renews_the_rest(tmp_path):
+    import desk
+    nbs, mine = tmp_path/'nbs', tmp_path/'desk'
+    (nbs/'solutions').mkdir(parents=True)
+    for name in ('a', 'b', 'solutions/c'): (nbs/f'{name}.ipynb').write_text(f'{name} 1')
+    def on_desk(): return {p.relative_to(mine).as_posix(): p.read_text() for p in mine.rglob('*.ipynb')}
+    assert desk.lay(nbs, mine) == [] and on_desk() == {'a.ipynb': 'a 1', 'b.ipynb': 'b 1', 'solutions/c.ipynb': 'solutions/c 1'}
+    (mine/'a.ipynb').write_text('worked')
+    assert desk.lay(nbs, mine) == []
+    for name in ('a', 'b', 'd'): (nbs/f'{name}.ipynb').write_text(f'{name} 2')
+    for _ in range(2): assert desk.lay(nbs, mine) == ['a.ipynb']
+    assert on_desk() == {'a.ipynb': 'worked', 'b.ipynb': 'b 2', 'd.ipynb': 'd 2', 'solutions/c.ipynb': 'solutions/c 1'}
+    (mine/'a.ipynb').unlink()
+    assert desk.lay(nbs, mine) == [] and on_desk()['a.ipynb'] == 'a 2'
+
+
+def test_a_desk_without_its_record_keeps_everything(tmp_path):
+    import desk
+    nbs, mine = tmp_path/'nbs', tmp_path/'desk'
+    nbs.mkdir()
+    for name in 'ab': (nbs/name).write_text('1')
+    desk.lay(nbs, mine)
+    (mine/'.copied.json').unlink()
+    (mine/'a').write_text('worked')
+    assert desk.lay(nbs, mine) == ['a'] and (mine/'a').read_text() == 'worked'
+    (nbs/'b').write_text('2')
+    assert desk.lay(nbs, mine) == ['a'] and (mine/'b').read_text() == '2'
 
 
 def test_uv_looks_where_pip_is_told_to(monkeypatch):

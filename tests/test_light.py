@@ -1,5 +1,4 @@
 "The light core: an environment that has what `pip install` brings and nothing heavier."
-import ast
 import os
 import subprocess
 import sys
@@ -15,15 +14,16 @@ sys.path.insert(0, str(root/'tools'))
 import facts  # noqa: E402
 
 here = facts.facts(root)
-course = {'all', 'compat', 'data', 'fast', 'norm_layers', 'stats', 'training'}  # these need the extra of that name
-modules = sorted(p for p in (root/here['lib_path']).glob('*.py') if p.stem not in ('__init__', '_modidx'))
-light = [p.stem for p in modules if p.stem not in course]
+lib = root/here['lib_path']
+modules = sorted(p.relative_to(lib).with_suffix('').as_posix().replace('/', '.') for p in lib.rglob('[!_]*.py'))
+course = {'all', 'compat', 'norm_layers', 'stats', 'study.data', 'study.fast', 'study.fitting', 'training'}  # these need the extra of that name
+light = [m for m in modules if m not in course and not m.startswith('course.')]
 heavy = 'torchvision fastai fastbook numba PIL xlsxwriter mlxtend sklearn scipy IPython nbdev'.split()
 
 
 def needed(names) -> set:
     "These distributions and all that they require, extras left out."
-    found, todo = set(), [n.lower().replace('_', '-') for n in names]
+    found, todo = set(), [Requirement(n).name.lower().replace('_', '-') for n in names]
     while todo:
         name = todo.pop()
         if name in found: continue
@@ -49,6 +49,11 @@ def core(tmp_path_factory):
     return run
 
 
+def says(what, needs, extra):
+    whole = f'pip install "{here["source"].format(extra=extra)}"'
+    return f'{what} this part of convlab needs {needs}: pip install {needs} (or all that belongs to it: {whole})'
+
+
 @pytest.mark.skipif(os.name == 'nt', reason='links need rights on Windows')
 class TestCore:
     def test_nothing_heavier_is_there(self, core):
@@ -64,20 +69,32 @@ print(*[m for m in {heavy} if m in sys.modules])
 for m in {sorted(course)}:
     try: import_module('convlab.'+m)
     except ImportError as e: print(m, e)
-try: convlab.draw.workbook.conv_workbook(torch.zeros(9,9), torch.zeros(2,3,3), 'x.xlsx')
+try: convlab.conv_workbook(torch.zeros(9,9), torch.zeros(2,3,3), 'x.xlsx')
 except ImportError as e: print('xlsx', e)''')
         assert done.returncode == 0, done.stderr
-        def says(what, needs, extra): return f'{what} this part of convlab needs {needs}: pip install "{here["source"].format(extra=extra)}"'
-        assert done.stdout.splitlines() == ['', *(says(m, 'torchvision', 'course') for m in sorted(course)), says('xlsx', 'xlsxwriter', 'xlsx')]
+        said = [says(m, 'torchvision', 'course') for m in sorted(course)]
+        assert done.stdout.splitlines() == ['', *said, says('xlsx', 'xlsxwriter', 'xlsx')]
+
+    def test_the_command_asks_for_one_package(self, core):
+        done = core('from convlab.command import main; main(["arithmetic", "resnet50"])')
+        assert done.stderr == f"{says('convlab:', 'torchvision', 'course')}\n"
+
+    def test_the_front_door_lists_what_works_here(self, core):
+        done = core('''
+import convlab
+print([n for n in dir(convlab) if not hasattr(convlab, n)], 'fit' in dir(convlab), 'conv2d' in dir(convlab))
+try: convlab.fit
+except ImportError as e: print('fit', e)
+from convlab import *
+import pydoc
+print(pydoc.render_doc(convlab))''')
+        assert done.stdout.splitlines()[:2] == ['[] False True', says('fit', 'torchvision', 'course')], done.stderr
+        assert done.returncode == 0 and 'convlab.receptive_field(model' in done.stdout
 
     def test_the_instruments_work(self, core):
         done = core('''
 import torch
-from convlab.arithmetic import arithmetic, totals
-from convlab.receptive import receptive_field, trace_precedents
-from convlab.convolutions import conv2d
-from convlab.models import simple_cnn
-from convlab.norms import BatchNorm2d
+from convlab import BatchNorm2d, arithmetic, conv2d, receptive_field, simple_cnn, totals, trace_precedents
 net = simple_cnn(norm=BatchNorm2d)
 table = arithmetic(net, (1,28,28))
 assert totals(table)['params'] == 30282+260, totals(table)
@@ -89,55 +106,57 @@ print('works')''')
         assert done.returncode == 0 and done.stdout.strip() == 'works', done.stderr
 
 
+# The front door
+
+def python(code): return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_front_door_is_light():
+    brought = python("import sys; before = set(sys.modules); import convlab; print(*(set(sys.modules)-before))").split()
+    assert {m.split('.')[0] for m in brought} - sys.stdlib_module_names == {'convlab'}
+    assert {m for m in brought if m.startswith('convlab.')} == set()
+
+
+def test_every_instrument_is_what_its_module_has():
+    import convlab
+    assert set(dir(convlab)) == {*convlab.__all__, '__version__'} and len(set(convlab.__all__)) == len(convlab.__all__)
+    for name in convlab.__all__:
+        module = import_module(f'convlab.{convlab._homes[name]}')
+        assert name in module.__all__, name
+        found = getattr(convlab, name)
+        assert found is getattr(module, name) or name == 'arithmetic' and found is module, name
+    with pytest.raises(AttributeError, match="module 'convlab' has no attribute 'no_such'"): convlab.no_such
+
+
+def test_arithmetic_is_a_function_whatever_came_first():
+    "Although `convlab.arithmetic` is a module too."
+    assert python("""
+import sys
+for how in ('import convlab', 'import convlab.arithmetic', 'from convlab import arithmetic',
+            'from convlab.arithmetic import totals', 'from convlab.all import *'):
+    for m in [m for m in sys.modules if m.split('.')[0] == 'convlab']: del sys.modules[m]
+    exec(how, {})
+    import convlab, convlab.arithmetic as module
+    from convlab import arithmetic, receptive_field
+    from convlab.arithmetic import arithmetic as function, totals
+    net = convlab.simple_cnn()
+    counted = {totals(count(net, (1,28,28)))['params'] for count in (arithmetic, convlab.arithmetic, function, module)}
+    print(counted, receptive_field(net, (1,28,28), '1.0').size)""").splitlines() == 5 * ['{30282} (9, 9)']
+
+
+def test_a_folder_of_this_name_is_not_taken_for_the_library(tmp_path):
+    "In the folder above a clone, `convlab` is also the clone."
+    (tmp_path/'convlab'/'convlab').mkdir(parents=True)
+    done = subprocess.run([sys.executable, '-c', 'import convlab; print(convlab.__version__)'], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == here['version'], done.stderr
+
+
 def test_what_draws_and_tabulates_comes_late():
     "The instruments import quickly: pandas, matplotlib and what is heavier come only with what needs them."
     code = f"""
 import sys
 from importlib import import_module
-for m in 'norms kernels models arithmetic receptive color convolutions workbook'.split():
+for m in 'norms kernels models arithmetic receptive color convolutions draw.workbook'.split():
     import_module(f'convlab.{{m}}')
-    print(*(f'{{m}} brings {{o}}' for o in {{'pandas','matplotlib','openpyxl','fastcore',*{heavy}}} & sys.modules.keys()))"""
+    print(*(f'{{m}} brings {{o}}' for o in {{'pandas','matplotlib','openpyxl',*{heavy}}} & sys.modules.keys()))"""
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split() == []
-
-
-# The order of the house
-
-def imported(path) -> list:  # of pairs (module of the house, names)
-    "What a module imports from its own package, at the top or in a function."
-    tree = ast.parse(path.read_text(encoding='utf-8'))
-    found = []
-    for n in ast.walk(tree):
-        if isinstance(n, ast.ImportFrom) and n.level:
-            names = [a.name for a in n.names]
-            found += [(n.module, names)] if n.module else [(name, []) for name in names if not name.startswith('__')]
-    return found
-
-
-def test_no_module_is_long():
-    assert {p.stem: n for p in (root/here['lib_path']).rglob('*.py') if p.stem != '_modidx' and (n := len(p.read_text(encoding='utf-8').splitlines())) > 450} == {}
-
-
-def test_star_imports_are_for_all_alone():
-    starred = {p.stem for p in modules for n in ast.walk(ast.parse(p.read_text(encoding='utf-8')))
-               if isinstance(n, ast.ImportFrom) and any(a.name == '*' for a in n.names)}
-    assert starred == {'all'}
-
-
-def test_imports_go_one_way():
-    uses = {p.stem: {m for m, _ in imported(p)} for p in modules}
-    left = dict(uses)
-    while left:
-        free = [m for m, needs in left.items() if not needs & set(left)]
-        assert free, f'a circle among {sorted(left)}'
-        for m in free: del left[m]
-    lessons = set('kernels convolutions models arithmetic receptive color stats training norms classic norm_layers orders'.split())
-    engines = set(uses) - lessons - {'all'}
-    assert {m: uses[m] & lessons for m in engines if uses[m] & lessons} == {}
-
-
-def test_names_of_the_engine_rooms_stay_there():
-    brought = {}
-    exec('from convlab.all import *', brought)
-    for m in (import_module(f'convlab.{p.stem}') for p in modules if p.stem != 'all'):
-        inside = {n for n, o in vars(m).items() if getattr(o, '__module__', '') == m.__name__} - set(m.__all__)
-        assert [n for n in inside if brought.get(n) is vars(m)[n]] == [], m

@@ -85,6 +85,34 @@ def test_renorms_gradient_is_batch_norms_times_r():
     close([dx(bn)], [dx(plain)*r[:, None, None]])
 
 
+@pytest.mark.parametrize('shape', [(1, 3, 1, 1), (0, 3, 2, 2), (2, 3, 0, 4)])
+@pytest.mark.parametrize('warm', [0, 1, 100])
+def test_renorm_is_never_taken_by_a_single_value_or_none(shape, warm):
+    ours, theirs, x = BatchRenorm2d(3, warm=warm), nn.BatchNorm2d(3), torch.randn(shape)
+    if x.numel() == 3:
+        for bn in (ours, theirs):
+            with pytest.raises(ValueError, match='Expected more than 1 value per channel'): bn(x)
+    else: assert ours(x).shape == theirs(x).shape
+    assert torch.isfinite(ours.running_mean).all() and torch.isfinite(ours.running_var).all()
+    assert torch.isfinite(ours(torch.randn(4, 3, 2, 2))).all() and torch.isfinite(ours.eval()(torch.randn(1, 3, 1, 1))).all()
+
+
+def test_renorm_without_a_warm_up_has_its_limits_at_once():
+    torch.manual_seed(0)
+    x = 2*torch.randn(64, 2, 8, 8, dtype=torch.double)+1
+    bn = BatchRenorm2d(2, warm=0).double()
+    first = bn(x)  # within its limits it is what `eval` would give with the averages of before: 0 and 1
+    torch.testing.assert_close(first, x/(1+1e-5)**.5, rtol=1e-6, atol=1e-6)
+    assert all(torch.isfinite(bn(torch.randn_like(x))).all() for _ in range(3))
+    narrow = BatchRenorm2d(2, warm=0, r_max=1., d_max=0.).double()
+    torch.testing.assert_close(narrow(x), nn.BatchNorm2d(2).double()(x))
+
+
+@pytest.mark.parametrize('warm, error', [(-1, ValueError), (1.5, TypeError), (None, TypeError)])
+def test_renorms_warm_up_is_a_number_of_batches(warm, error):
+    with pytest.raises(error, match='warm must be a whole number of at least 0'): BatchRenorm2d(3, warm=warm)
+
+
 @pytest.mark.parametrize('norm', norm_layers)
 def test_networks_trained_together_are_those_trained_apart(norm):
     x, y = torch.randn(24, 1, 28, 28, dtype=torch.double), torch.arange(24) % 10

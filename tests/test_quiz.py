@@ -67,6 +67,37 @@ def test_it_is_judged_as_it_says(q):
     assert text.count('<details>') == text.count('</details>') == 1 + (4 if 'choices' in q else 1 + len(q['traps']))
 
 
+@pytest.mark.parametrize('q', [q for q in qs if 'value' in q], ids=lambda q: str(q['n']))
+def test_a_number_may_be_written_in_many_ways_but_not_guessed(q):
+    n, feedback = q['value'], {t['given']: t['feedback'] for t in q['traps']}
+    thing = next(w for w in re.findall('[a-z]+', q['question'].lower()) if len(w) > 4)
+    for text in (f'{n:,}', f' {n}. ', f'{n:,}'.replace(',', ' '), f'{n}.0', f'= {n}', f'{n} {thing}', f'+{n}', f'{2*n}/2', f'{n:_}'):
+        assert judge(q, text)[0] is True, text
+    for text in (f'not {n}', f'{n}k', f'{n}%', f'{n} %', f'{n} or {n+1}', f'{n} million', f'{n}\u00a0apples', f'{n}{n}x', '1/0', 'some', '1.2.3'):
+        right, said = judge(q, text)
+        assert right is None and 'Type one number' in said, text
+    for k in {0, 1, 5, 7, 9, 12, 14, 16, 19, 20, 27, 30, 49, 81, 99}:
+        said = judge(q, words(k))
+        assert said == judge(q, str(k)) and said[0] is (k == n), (k, said)
+        if k in feedback: assert said[1] == feedback[k]
+    for wrong in (n+1, n-1, n+.5, 10*n+1, -n-1, f'{n}/7' if n else '1/7', f'{n}5'): assert judge(q, str(wrong))[0] is False, wrong
+
+
+def words(k):
+    ones = 'zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen'.split()
+    tens = 'twenty thirty forty fifty sixty seventy eighty ninety'.split()
+    return ones[k] if k < 20 else tens[k//10-2] + (f'-{ones[k%10]}' if k % 10 else '')
+
+
+@pytest.mark.parametrize('text,right', [('show_batch', True), ('DataLoaders.show_batch', True), ('`dls.show_batch()`', True), ('show batch', True), ("'show_batch'.", True),
+                                        ('not show_batch', False), ('show_batches', False), ('dls.one_batch()', False), ('learn.show_results', False), ('...', None)])
+def test_a_name_is_the_last_one(text, right): assert judge(qs[21], text)[0] is right
+
+
+@pytest.mark.parametrize('text', ['not b', 'a or b', 'a, b', '1', 'e', '?'])
+def test_a_choice_is_one_letter(text): assert judge(qs[0], text)[0] is None
+
+
 def questionnaire():
     "The code cells of the questionnaire by the question they come after."
     found, n = {}, None

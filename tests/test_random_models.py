@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from convlab.arithmetic import arithmetic, totals
-from convlab.trace.reach import _map_dims
+from convlab.trace.reach import map_dims
 from convlab.receptive import gradient_probe, image_box, receptive_field, trace_precedents
 from convlab.trace.tracing import trace_model
 
@@ -173,7 +173,7 @@ def examine(model, size, rng):
         for f in (receptive_field, trace_precedents, gradient_probe):
             with pytest.raises(ValueError, match='returns no tensor that is known to depend on the input'): f(model, size)
         return
-    at = dict(row=rng.randrange(out.shape[2]), col=rng.randrange(out.shape[3])) if _map_dims(seen[0][1]) else {}
+    at = dict(row=rng.randrange(out.shape[2]), col=rng.randrange(out.shape[3])) if map_dims(seen[0][1]) else {}
     exact, field = image_box(trace_precedents(model, size, **at)), receptive_field(model, size)
     probed = gradient_probe(model, size, **at)
     assert probed == exact, (probed, exact, at)

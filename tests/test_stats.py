@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from functools import partial
 
 import matplotlib
 matplotlib.use('Agg')
@@ -21,10 +22,11 @@ from fastai.callback.hook import ActivationStats as FastaiStats
 from fastai.vision.all import (Callback, CancelBatchException, CancelEpochException, CancelFitException, CancelTrainException,
                                CancelValidException, DataLoaders, F, Learner, TensorImageBW, accuracy, set_seed)
 from torch import nn
-from convlab.study import recording
+from torch.utils.checkpoint import checkpoint
+from convlab.study import activations, recording
 from convlab.study.activations import record_activations
 from convlab.models import simple_cnn
-from convlab.study.recording import Series
+from convlab.study.recording import Reduction, Series, Statistic, Units, add_up, statistics
 from convlab.stats import ActivationStats
 
 torch.set_num_threads(1)
@@ -135,81 +137,139 @@ edges = [0., -0., 0.05, 10., -10., 0.25, 9.75, 1e-30, -1e-30, float('inf'), -flo
 edges += [float(np.nextafter(np.float32(e), np.float32(d))) for e in (0.25, 0.5, 1, 2, 4, 8, 9.75, 10, 0.05) for d in (-100, 100)]
 
 
-def record(xs, batches=None, dim=1, **kwargs):
-    "The rows of a record of the tensors `xs`, and the record."
-    series = Series(dim, **(dict(lo=0) | kwargs))
+def record(xs, batches=None, max_rows=10_000, **kwargs):
+    "The table of a record of the tensors `xs`, and the record."
+    series = Series(statistics(**(dict(with_hist=True) | kwargs)), max_rows)
     for i, x in enumerate(xs): series.add(x, batches[i] if batches else i)
-    return series.rows(), series
+    return series.table(), series
+
+
+def counted(x, lo=0):
+    "The histogram of `x` by comparing all numbers with all edges."
+    x = x.double().flatten()
+    edges = torch.arange(4*lo, 41)/4
+    inner = [((x >= a) & ((x < b) if b < 10 else (x <= b))).sum() for a, b in zip(edges[:-1], edges[1:])]
+    return torch.stack([(x < lo).sum(), *inner, (x > 10).sum()])
 
 
 @settings(max_examples=60, deadline=None)
 @given(n=st.integers(1, 3000), scale=st.sampled_from([1e-3, 1., 5., 1e4]), signed=st.booleans(), seed=st.integers(0, 2**16),
        special=st.lists(st.sampled_from(edges), max_size=8), nans=st.integers(0, 3))
-def test_fast_histogram_is_the_plain_one(n, scale, signed, seed, special, nans):
+def test_histograms_count_every_number_in_its_bin(n, scale, signed, seed, special, nans):
     x, lo = torch.randn(n, generator=torch.Generator().manual_seed(seed))*scale, -10 if signed else 0
     x[:len(special)] = torch.tensor(special)[:n]
     x[n-min(n, nans):] = float('nan')
     before = x.clone()
-    fast, plain = record([x], lo=lo)[0]['hist'][0], recording._hist_plain(x, lo)
-    assert torch.equal(fast, plain) and fast.sum() == n - min(n, nans)
+    hist = record([x], lo=lo)[0]['hist'][0]
+    assert torch.equal(hist.long(), counted(x, lo)) and hist.sum() == n - min(n, nans)
     assert torch.equal(x.nan_to_num(7.), before.nan_to_num(7.))
-    if not signed: assert torch.equal(fast[1:-1], x.histc(40, 0, 10).long())
+    if not signed: assert torch.equal(hist[1:-1], x.histc(40, 0, 10).double())
 
 
 @settings(max_examples=60, deadline=None)
-@given(n=st.integers(2, 5000), shift=st.sampled_from([0., 1., 30., 1e3]), scale=st.sampled_from([1e-2, 1., 100.]),
+@given(n=st.integers(2, 5000), shift=st.sampled_from([0., 1., 30., 1e3]), scale=st.sampled_from([1e-18, 1e-2, 1., 100., 1e18, 1e36]),
        two_sided=st.booleans(), seed=st.integers(0, 2**16))
 def test_moments(n, shift, scale, two_sided, seed):
     x = torch.randn(n, generator=torch.Generator().manual_seed(seed))*scale + shift
     rows, exact = record([x], two_sided=two_sided)[0], x.double()
-    np.testing.assert_allclose(rows['mean'], exact.mean(), rtol=1e-6, atol=1e-6*scale)
-    np.testing.assert_allclose((rows['far']/(n-1)).sqrt(), exact.std(), rtol=1e-5 + 1e-6*shift/scale)
-    assert rows['near'].item() == ((x.abs() if two_sided else x) <= 0.05).sum() and rows['n'].item() == n
-    plain = recording._scan_plain(x, two_sided)
-    np.testing.assert_allclose(plain[:2], [rows['mean'][0], rows['far'][0]], rtol=1e-4 + 1e-5*shift/scale, atol=1e-5*scale)
-    assert plain[2] == rows['near'][0]
+    np.testing.assert_allclose(rows['mean'], exact.mean(), rtol=1e-12, atol=1e-12*scale)
+    np.testing.assert_allclose(rows['std'], exact.std(), rtol=1e-9)
+    assert rows['near_zero'].item() == ((x.abs() if two_sided else x) <= 0.05).double().mean() and rows['n'].item() == n
+
+
+@pytest.mark.parametrize('big', [1e19, -1e19, 3e38, 1e-30])
+def test_huge_and_tiny_numbers_have_a_finite_deviation(big):
+    x = big*torch.linspace(.5, 1., 4096).view(64, 64)
+    rows = record([x, -x], [0, 1], max_rows=100)[0]
+    np.testing.assert_allclose(rows['std'], [x.double().std()]*2, rtol=1e-9)
+    both = record([x, -x], [0, 0])[0]
+    np.testing.assert_allclose(both['std'], torch.cat([x, -x]).double().std(), rtol=1e-9)
+    np.testing.assert_allclose(both['mean'], 0, atol=abs(big)*1e-12)
 
 
 @settings(max_examples=40, deadline=None)
-@given(batch=st.lists(st.integers(0, 12), min_size=2, max_size=30).map(sorted), most=st.integers(2, 14))
+@given(batch=st.lists(st.integers(0, 12), min_size=2, max_size=30), most=st.integers(2, 14))
 def test_pooling_is_exact(batch, most):
     xs = [torch.randn(int(1+b)*2, generator=torch.Generator().manual_seed(i))+b for i, b in enumerate(batch)]
     rows, series = record(xs, batch, max_rows=most)
     assert rows['batch'].tolist() == sorted({b//series.width*series.width for b in batch}) and len(rows['n']) <= most
     for i, key in enumerate(sorted({b//series.width for b in batch})):
         x = torch.cat([x for x, b in zip(xs, batch) if b//series.width == key])
-        assert rows['n'][i] == len(x) and rows['near'][i] == (x <= 0.05).sum()
-        assert rows['mean'][i].item() == pytest.approx(x.mean().item(), abs=1e-5)
-        assert (rows['far'][i]/(len(x)-1)).sqrt().item() == pytest.approx(x.std().item(), rel=1e-4)
-        assert torch.equal(rows['hist'][i], recording._hist_plain(x, 0))
+        assert rows['n'][i] == len(x) and rows['near_zero'][i] == (x <= 0.05).double().mean()
+        assert rows['mean'][i].item() == pytest.approx(x.double().mean().item(), abs=1e-9)
+        assert rows['std'][i].item() == pytest.approx(x.double().std().item(), rel=1e-9)
+        assert torch.equal(rows['hist'][i].long(), counted(x))
 
 
-def test_what_other_devices_compute_is_the_same(monkeypatch):
-    xs = [torch.randn(4, 8, 5, 5)*3 for _ in range(100)]
-    fast, series = record(xs)
-    seen = series.units.seen
-    monkeypatch.setattr(Series, 'compiled', False)
-    plain, series = record(xs)
-    assert torch.equal(fast['hist'], plain['hist']) and torch.equal(fast['near'], plain['near']) and torch.equal(seen, series.units.seen)
-    np.testing.assert_allclose(plain['mean'], fast['mean'], atol=1e-5)
-    np.testing.assert_allclose(plain['far'], fast['far'], rtol=1e-4)
+class ElsewhereTensor(torch.Tensor):
+    "Says that it is on a GPU, so that its numbers are counted as there."
+    is_cpu = False
+
+
+@pytest.mark.parametrize('lo', [0, -10])
+def test_a_gpu_counts_alike(lo):
+    x = torch.cat([torch.randn(1000)*5, torch.tensor(edges), torch.full((3,), float('nan'))])
+    there = recording._histogram(x.as_subclass(ElsewhereTensor), lo)
+    assert torch.equal(there.as_subclass(torch.Tensor), recording._histogram(x, lo)) and torch.equal(recording._histogram(x, lo), counted(x, lo))
 
 
 def test_never_waits_for_a_device_in_a_batch():
     "A tensor on the device `meta` has no values: whatever asked for one would fail."
-    series = Series()
-    for i in range(series.keep-1): series.add(torch.empty(64, 8, 14, 14, device='meta'), i)
-    assert series.nums.device.type == series.units.seen.device.type == 'meta' and len(series.noted) == 63
+    series, units, x = Series(statistics(with_hist=True)), Units(1), torch.empty(64, 8, 14, 14, device='meta')
+    for i in range(series.keep-1): series.add(x, i), units.see(x)
+    assert len(series.noted) == series.keep-1 == 63 and units.seen.device.type == 'meta'
+    assert all(o.device.type == 'meta' for _, _, kept in series.noted for o in kept)
 
 
-@settings(max_examples=40, deadline=None)
-@given(shape=st.lists(st.integers(1, 5), min_size=2, max_size=5), last=st.booleans(), sparse=st.booleans(), seed=st.integers(0, 2**16))
-def test_units_that_have_been_active(shape, last, sparse, seed):
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) - (2 if sparse else 0)
+def test_what_moves_to_another_device_is_one_record():
+    series = Series([Statistic('size', Reduction(lambda x: torch.tensor(len(x)) if x.is_cpu else torch.empty((), device='meta'), add_up), lambda rows, n: rows)])
+    series.add(torch.ones(3), 0)
+    assert len(series.noted) == 1
+    series.add(torch.empty(3, device='meta'), 1)
+    assert len(series.noted) == 1 and series.rows[0].tolist() == [3]  # the first row has moved on before the second came
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=st.lists(st.integers(1, 5), min_size=1, max_size=5), axis=st.integers(-5, 4), sparse=st.booleans(), seed=st.integers(0, 2**16),
+       nans=st.integers(0, 4), dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16, torch.float64]))
+def test_units_that_have_been_active(shape, axis, sparse, seed, nans, dtype):
+    axis = axis % len(shape)
+    x = (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) - (2 if sparse else 0)).to(dtype)
+    x.view(-1)[:nans] = float('nan')
     if len(shape) == 4 and seed % 2: x = x.to(memory_format=torch.channels_last)
-    series = record([x, x], dim=-1 if last else 1)[1]
-    active = (x.movedim(-1 if last else 1, 0).flatten(1) > 0).any(1)
-    assert torch.equal(series.units.seen, active) and series.units.all == (active.all() and Series.compiled)
+    units, expected = Units(axis), torch.zeros(shape[axis], dtype=torch.bool)
+    for i in range(3):
+        units.see(x.roll(i, 0)-i)
+        expected |= torch.tensor([bool((o > 0).any()) for o in (x.roll(i, 0)-i).movedim(axis, 0)])
+        assert torch.equal(units.seen, expected)
+    units.forget()
+    units.see(x*0-1)
+    assert not units.seen.any()
+
+
+@pytest.mark.parametrize('bad', [float('nan'), float('inf'), -float('inf')])
+def test_a_unit_beside_what_is_not_finite(bad):
+    x = torch.full((2, 4, 3), -1.)
+    x[0, :, 0] = bad
+    x[1, 1, 2], x[0, 2, 1] = 5., 1e-38
+    units = Units(1)
+    units.see(x)
+    assert units.seen.tolist() == ([True]*4 if bad == float('inf') else [False, True, True, False])
+
+
+def test_a_further_statistic_is_one_record(monkeypatch):
+    "It then has its column, its key and its curve."
+    largest = Statistic('largest', Reduction(torch.Tensor.max, lambda rows, n, groups: torch.stack([rows[groups.of == i].max() for i in range(len(groups.keys))])),
+                        lambda rows, n: rows, 'largest number')
+    monkeypatch.setattr(activations, 'statistics', lambda *args: statistics(*args) + [largest])
+    model = nn.Linear(3, 2)
+    with record_activations(model, with_hist=True, max_batches=2) as own: ys = [model(torch.randn(4, 3)) for _ in range(4)]
+    expected = [max(a.max().item(), b.max().item()) for a, b in zip(ys[::2], ys[1::2])]
+    assert own.to_frame().columns.tolist() == ['phase', 'batch', 'layer', 'n', 'mean', 'std', 'near_zero', 'largest']
+    assert own.to_frame().largest.tolist() == expected == list(own.layer_stats(0)[3])
+    assert [o[0]['largest'] for o in own.stats] == expected and list(own.stats[0][0]) == ['mean', 'std', 'near_zero', 'hist', 'largest']
+    axs = own.plot_layer_stats(0)
+    assert len(axs) == 4 and axs[3].get_title() == 'largest number' and axs[3].lines[0].get_ydata().tolist() == expected
 
 
 # -- other models --------------------------------------------------------------------------------------------------------
@@ -230,7 +290,7 @@ def test_other_precisions(dtype):
 def test_half_precision_beyond_its_sums():
     "65504 is the largest float16: sums must not be taken in it."
     rows = record([torch.full((100, 100), 60000., dtype=torch.float16)])[0]
-    assert rows['mean'].item() == 60000 and rows['far'].item() == 0 and rows['hist'][0, -1] == 10_000
+    assert rows['mean'].item() == 60000 and rows['std'].item() == 0 and rows['hist'][0, -1] == 10_000
 
 
 class Rnn(nn.Module):
@@ -351,21 +411,23 @@ def test_a_unit_that_wakes_is_not_dead():
     asleep = -torch.ones(4, 3, 2, 2)
     awake = asleep.clone()
     awake[3, 1, 0, 1] = 1e-6
-    _, series = record([asleep]*150 + [awake] + [asleep]*50)
-    assert series.units.seen.tolist() == [False, True, False]
+    units = Units(1)
+    for x in [asleep]*150 + [awake] + [asleep]*50: units.see(x)
+    assert units.seen.tolist() == [False, True, False]
 
 
 # -- every, memory -------------------------------------------------------------------------------------------------------
 
 def test_memory_is_bounded():
-    series = Series(lo=0, max_rows=50)
+    series = Series(statistics(with_hist=True), max_rows=50)
     sizes, total, n = [], 0., 3000
     for i in range(n):
         x = torch.full((2, 3), i/n*8)
         total += x.sum().item()
         series.add(x, i)
-        if i % 500 == 499: sizes.append(sum(v.numel()*v.element_size() for v in [series.nums, series.hist, *series.old.values()]))
-    rows = series.rows()
+        waiting = [o for _, _, kept in series.noted for o in kept]
+        if i % 500 == 499: sizes.append(sum(v.numel()*v.element_size() for v in [*waiting, series.batch, series.n, *series.rows]))
+    rows = series.table()
     assert len(rows['n']) <= 50 and series.width == 64
     assert max(sizes) < (50 + series.keep)*400
     assert rows['n'].sum() == 6*n and (rows['n']*rows['mean']).sum().item() == pytest.approx(total, rel=1e-5)
@@ -411,26 +473,69 @@ def test_hooks_are_removed_after_an_error(event, exc, order):
     learn.remove_cb(Break)
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 0.01)
     assert hooks(model) == 0 and len(ours.layer_stats(0)[0]) == 2
-    assert '_with_events' not in vars(learn)
+    assert not vars(learn).keys() & vars(Learner).keys()  # no method of the Learner has been replaced
+
+
+def test_no_hook_is_there_between_batches_and_none_is_saved():
+    "Nor on a copy of the model, or in a file of it, made while it is trained."
+    found, files = [], []
+    class Look(Callback):
+        order = 2000
+        def note(self): found.append(hooks(self.learn.model) + sum(len(m._forward_pre_hooks) for m in self.learn.model.modules()))
+        def after_pred(self): self.note()
+        def after_batch(self): self.note(), files.append(pickle.dumps(self.learn.model)), copy.deepcopy(self.learn.model)
+        def before_epoch(self): self.note()
+    train([ActivationStats(with_hist=True, valid=True), Look()])
+    assert len(found) > 20 and set(found) == {0} and not any(b'convlab.study' in o for o in files)
+
+
+class Interrupted(nn.Module):
+    "Raises `exc` in its third call."
+    def __init__(self, exc):
+        super().__init__()
+        self.lin, self.exc, self.calls = nn.Linear(784, 10), exc, 0
+
+    def forward(self, x):
+        self.calls += 1
+        y = self.lin(x.flatten(1))
+        if self.calls == 3: raise self.exc
+        return y
+
+
+@pytest.mark.parametrize('exc', [KeyboardInterrupt(), RuntimeError('broken')], ids=['interrupt', 'error'])
+def test_an_interrupt_inside_forward(exc):
+    ours, model = ActivationStats(), Interrupted(exc)
+    learn = Learner(loaders(), model, loss_func=F.cross_entropy, cbs=ours)
+    with pytest.raises(type(exc)), learn.no_bar(), learn.no_logging(): learn.fit(1, 0.01)
+    if isinstance(exc, Exception): assert hooks(model) == 0
+    before = list(ours.layer_stats(0)[0])
+    assert len(before) == 3
+    model(torch.randn(4, 784))  # the hooks that an interrupt leaves go with the next call, and note nothing
+    assert hooks(model) == 0 and not model._forward_pre_hooks and list(ours.layer_stats(0)[0]) == before
 
 
 @pytest.mark.parametrize('exc', cancels, ids=lambda e: e.__name__)
 def test_hooks_and_cancelling(exc):
     ours = ActivationStats()
     learn = train([ours, Break('after_pred', exc())], epochs=2)
-    assert hooks(learn.model) == 0 and '_with_events' not in vars(learn)
+    assert hooks(learn.model) == 0
     assert len(ours.layer_stats(0)[0]) == {CancelBatchException: 20, CancelTrainException: 12, CancelEpochException: 12, CancelFitException: 2}[exc]
 
 
-def test_remove_end_is_obeyed():
-    ours = ActivationStats(remove_end=False)
+def test_fastais_arguments_for_hooks_are_taken():
+    learn = train(ActivationStats(remove_end=False, detach=False, cpu=False))
+    assert hooks(learn.model) == 0 and len(learn.activation_stats.layer_stats(0)[0]) == 10
+
+
+def test_looking_for_a_rate_leaves_the_records(tmp_path):
+    ours = ActivationStats(with_hist=True)
     learn = train(ours)
-    n = len(ours.layer_stats(0)[0])
-    assert hooks(learn.model) == 5
-    learn.model(torch.randn(2, 1, 28, 28))
-    assert len(ours.layer_stats(0)[0]) == n
-    with learn.no_bar(), learn.no_logging(): learn.fit(1, 0.01)
-    assert hooks(learn.model) == 5
+    learn.path, before = tmp_path, ours.to_frame()
+    with learn.no_bar(), learn.no_logging():
+        for _ in range(2): learn.lr_find(num_it=6, show_plot=False)
+        assert ours.to_frame().equals(before) and len(ours._recorder.dead()) == 1 and hooks(learn.model) == 0
+        learn.fit(2, 0.01)
+        assert len(ours.layer_stats(0)[0]) == 20
 
 
 def test_export_and_pickle(tmp_path):
@@ -509,7 +614,7 @@ def test_layers_that_do_not_exist():
 @pytest.mark.parametrize('error,kwargs', [
     (ValueError, dict(every=0)), (TypeError, dict(every=1.5)), (ValueError, dict(every=-1)), (TypeError, dict(every=True)),
     (ValueError, dict(max_batches=1)), (TypeError, dict(max_batches=None)), (TypeError, dict(modules='conv')), (TypeError, dict(modules=3)),
-    (TypeError, dict(modules=nn.Sequential(nn.ReLU()))), (TypeError, dict(modules=[0]))])
+    (TypeError, dict(modules=nn.ReLU())), (TypeError, dict(modules=[0]))])
 def test_arguments_are_checked(error, kwargs):
     with pytest.raises(error, match=next(iter(kwargs))): ActivationStats(**kwargs)
 
@@ -540,10 +645,10 @@ def test_two_sided():
     train([one, two])
     assert all(a > b for a, b in zip(one.layer_stats(0)[2], two.layer_stats(0)[2]))
     x = torch.tensor([-1., -0.05, -0.04, 0., 0.05, 0.06])
-    assert record([x], two_sided=True)[0]['near'].item() == 4 and record([x])[0]['near'].item() == 5
+    assert record([x], two_sided=True)[0]['near_zero'].item() == 4/6 and record([x])[0]['near_zero'].item() == 5/6
 
 
-# -- without numba, on a GPU ---------------------------------------------------------------------------------------------
+# -- without fastai, on a GPU --------------------------------------------------------------------------------------------
 
 def watch_tensors(device='cpu', **kwargs):
     "The records of a network on `device`, always of the same tensors."
@@ -564,30 +669,21 @@ def assert_equal(a, b):
     assert a.dead().equals(b.dead())
 
 
-@pytest.mark.parametrize('kwargs', [{}, dict(signed=True, two_sided=True), dict(every=3, max_batches=5)])
-def test_plain_is_compiled(monkeypatch, kwargs):
-    compiled = watch_tensors(**kwargs)
-    monkeypatch.setattr(Series, 'compiled', False)
-    assert_equal(watch_tensors(**kwargs), compiled)
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
 def test_cuda_is_cpu(): assert_equal(watch_tensors('cuda'), watch_tensors())
 
 
-def test_without_numba_and_fastai(tmp_path):
+def test_without_fastai(tmp_path):
     "The same records in an interpreter where neither can be imported."
     here = watch_tensors()
     code = f"""
 import sys
-for name in ('numba', 'fastai', 'torchvision', 'scipy', 'PIL'): sys.modules[name] = None
+for name in ('fastai', 'torchvision', 'scipy', 'PIL'): sys.modules[name] = None
 sys.path.insert(0, {str(root/'tests')!r})
 import torch
 from torch import nn
 from convlab.models import simple_cnn
 from convlab.study.activations import record_activations
-from convlab.study.recording import Series
-assert not Series.compiled
 torch.set_num_threads(1)
 {inspect.getsource(watch_tensors)}
 watch_tensors().to_frame().to_pickle({str(tmp_path/'frame')!r})
@@ -603,14 +699,10 @@ with record_activations(model): assert pickle.dumps(model)  # as one saves a mod
 
 
 def test_more_numbers_in_a_bin_than_float32_can_count():
+    rows = record([torch.full((2**24+3,), 0.03)])[0]
+    assert rows['hist'][0, 1] == 2**24+3 == rows['n'].item() and rows['near_zero'].item() == 1
     x = torch.full((2**24+3,), 0.3)
-    for compiled in {Series.compiled, False}:
-        series = Series(lo=0)
-        series.compiled = compiled
-        series.add(x, 0)
-        assert series.rows()['hist'][0, 2] == 2**24+3
-    x[:] = 0.01
-    assert recording._scan_plain(x, False)[2] == 2**24+3
+    assert recording._histogram(x.as_subclass(ElsewhereTensor), 0)[2] == 2**24+3
 
 
 # -- a loop without fastai -----------------------------------------------------------------------------------------------
@@ -649,16 +741,75 @@ def test_only_calls_of_the_model_itself_are_batches():
     assert hooks(model) == 0 and not model._forward_pre_hooks
 
 
-def test_checkpointed_layers_count_once():
-    from torch.utils.checkpoint import checkpoint
-    class Again(nn.Module):
+class Again(nn.Module):
+    "Layers of which some are computed again during `backward`."
+    def __init__(self, reentrant, nested=False):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(784, 8), nn.Linear(8, 8), nn.Linear(8, 10)
+        self.reentrant, self.nested = reentrant, nested
+
+    def forward(self, x):
+        again = partial(checkpoint, use_reentrant=self.reentrant)
+        inner = (lambda x: again(self.b, x)) if self.nested else self.b
+        return self.c(again(lambda x: inner(self.a(x)).relu(), x.flatten(1).requires_grad_()))
+
+
+@pytest.mark.parametrize('reentrant', [True, False])
+@pytest.mark.parametrize('nested', [True, False])
+@pytest.mark.parametrize('is_forward', [True, False])
+def test_checkpointed_layers_count_once(reentrant, nested, is_forward):
+    torch.manual_seed(0)
+    model = Again(reentrant, nested)
+    plain, ours, usual = copy.deepcopy(model), ActivationStats(with_hist=True, is_forward=is_forward), ActivationStats(with_hist=True, is_forward=is_forward)
+    plain.forward = lambda x: plain.c(plain.b(plain.a(x.flatten(1))).relu())
+    for m, cb in ((model, ours), (plain, usual)):
+        dls = loaders()
+        dls.train.rng.seed(0)
+        train(cb, m, dls=dls)
+    if reentrant and not is_forward:  # the gradients of what is computed without a graph, and again later, are lost: that is said
+        for name in 'ab':
+            with pytest.raises(ValueError, match='no record.*without gradients'): ours.layer_stats(name)
+        assert ours.layer_stats('c') == usual.layer_stats('c') and [o[:2] for o in ours.stats] == [[None, None]]*10
+        return
+    one, two = ours.to_frame(), usual.to_frame()
+    assert one[['batch', 'layer', 'n']].equals(two[['batch', 'layer', 'n']])
+    for key in ('mean', 'std', 'near_zero'): np.testing.assert_allclose(one[key], two[key], rtol=1e-5, atol=1e-7)
+    for name in 'abc': assert torch.equal(ours.hist(name), usual.hist(name))
+    with record_activations(model, is_forward=is_forward) as own: model.train()(torch.randn(4, 1, 28, 28)).sum().backward()
+    assert own.to_frame().n.tolist() == [32, 32, 40]
+
+
+@pytest.mark.parametrize('frozen', [['0.0'], ['0.0', '1.0'], ['0.0', '1.0', '2.0', '3.0']])
+def test_frozen_layers_have_no_gradients_and_keep_their_place(frozen):
+    model, ours = simple_cnn(), ActivationStats(with_hist=True, is_forward=False)
+    for name in frozen: model.get_submodule(name).requires_grad_(False)
+    train(ours, model)
+    n = len(frozen)
+    for batch in ours.stats: assert len(batch) == 5 and batch[:n] == [None]*n and all(o is not None for o in batch[n:])
+    assert [o[n]['std'] for o in ours.stats] == list(ours.layer_stats(n)[1])
+    for i, name in enumerate(frozen):
+        for layer in (i, i-5, name):
+            with pytest.raises(ValueError, match='no record.*gradient.*frozen'): ours.layer_stats(layer)
+    assert ours.to_frame().layer.unique().tolist() == ours.layers[n:]
+    assert len(ours.plot_layer_stats()[0].lines) == 5-n
+    everything = ActivationStats(is_forward=False, modules=frozen)
+    train(everything, model)
+    with pytest.raises(ValueError, match='none of the layers that are watched got a gradient.*frozen'): everything.plot_layer_stats()
+
+
+def test_a_layer_that_is_called_now_and_then_is_in_its_batches():
+    class Sometimes(nn.Module):
         def __init__(self):
             super().__init__()
-            self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 2)
-        def forward(self, x): return self.b(checkpoint(self.a, x, use_reentrant=False))
-    model = Again()
-    with record_activations(model) as own: model(torch.randn(4, 8)).sum().backward()
-    assert own.to_frame().n.tolist() == [32, 8]
+            self.a, self.b, self.n = nn.Linear(4, 4), nn.Linear(4, 4), 0
+        def forward(self, x):
+            self.n += 1
+            return self.a(x) if self.n % 3 == 0 else self.b(self.a(x))
+    model = Sometimes()
+    with record_activations(model) as own:
+        for _ in range(6): model(torch.randn(2, 4))
+    assert [o[1] is None for o in own.stats] == [False, False, True]*2 and all(o[0] is not None for o in own.stats)
+    assert [o[1]['mean'] for o in own.stats if o[1]] == list(own.layer_stats('b')[0])
 
 
 def test_gradients_of_a_plain_loop_come_late():
@@ -767,6 +918,113 @@ def test_a_shared_module_is_one_layer():
     assert own.layers == ['0', '1'] and own.to_frame().n.tolist() == [32, 32]
 
 
+class Channels(nn.LayerNorm):
+    "Channels first, as ConvNeXt has it."
+    def forward(self, x): return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class OwnRms(nn.Module):
+    "As Llama's: a class of its own, one scale for each number of a token."
+    def __init__(self, n):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(n))
+
+    def forward(self, x): return x*(x.square().mean(-1, keepdim=True)+1e-6).rsqrt()*self.weight
+
+
+class Around(nn.Module):
+    "A parameter of its own around another layer."
+    def __init__(self, inner, shape=()):
+        super().__init__()
+        self.inner, self.scale = inner, nn.Parameter(torch.ones(shape))
+
+    def forward(self, x):
+        y = self.inner(x)
+        return y if isinstance(y, tuple) else y*self.scale
+
+
+class ConvNeXtBlock(nn.Module):
+    def __init__(self, n, scale):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(n, n, 3, padding=1, groups=n), nn.LayerNorm(n)
+        self.wide, self.narrow, self.scale = nn.Linear(n, 2*n), nn.Linear(2*n, n), nn.Parameter(torch.ones(scale))
+
+    def forward(self, x):
+        y = self.narrow(self.wide(self.norm(self.conv(x).movedim(1, -1))).relu()).movedim(-1, 1)
+        return x + y*self.scale.view(-1, 1, 1)
+
+
+def weight_dropout(layer, name):
+    from fastai.text.models.awdlstm import WeightDropout
+    return WeightDropout(layer, 0.5, name)
+
+
+def conv(*args): return nn.Conv2d(*args, padding=1)
+
+
+# layers in a row; the shape of the input; which axis of the last one's output has the units
+placed = {
+    'linear on tokens': (lambda: [nn.Linear(6, 5)], (4, 5, 6), -1), 'linear on one': (lambda: [nn.Linear(6, 5)], (6,), 0), 'linear on a grid': (lambda: [nn.Linear(6, 5)], (2, 5, 5, 6), -1),
+    'conv': (lambda: [conv(2, 6, 3)], (4, 2, 6, 6), 1), 'conv of one image': (lambda: [conv(2, 6, 3)], (2, 6, 6), 0), 'conv 1d': (lambda: [nn.Conv1d(2, 6, 1)], (4, 2, 6), 1),
+    'conv 1d of one': (lambda: [nn.Conv1d(2, 6, 1)], (2, 6), 0), 'conv 3d': (lambda: [nn.Conv3d(2, 4, 1)], (3, 2, 4, 4, 4), 1), 'conv 3d of one': (lambda: [nn.Conv3d(2, 4, 1)], (2, 4, 4, 4), 0),
+    'transposed': (lambda: [nn.ConvTranspose2d(2, 4, 1)], (4, 2, 4, 4), 1), 'transposed of one': (lambda: [nn.ConvTranspose2d(2, 4, 1)], (2, 4, 4), 0),
+    'activation after the conv of one': (lambda: [conv(2, 6, 3), nn.ReLU()], (2, 6, 6), 0), 'rms norm': (lambda: [nn.RMSNorm(6)], (4, 6, 6), -1),
+    'rms norm on a grid': (lambda: [nn.RMSNorm(6)], (2, 6, 6, 6), -1), 'layer norm': (lambda: [nn.LayerNorm(6)], (4, 6, 6), -1),
+    'layer norm over images': (lambda: [conv(2, 6, 3), nn.LayerNorm([6, 6, 6])], (4, 2, 6, 6), 1), 'layer norm over images alone': (lambda: [nn.LayerNorm([6, 6, 6])], (4, 6, 6, 6), 1),
+    'layer norm, channels first': (lambda: [conv(2, 6, 3), Channels(6)], (4, 2, 6, 6), 1), 'the same, wider': (lambda: [conv(2, 6, 3), Channels(6)], (4, 2, 6, 8), 1),
+    'the same, first of all': (lambda: [Channels(6)], (4, 6, 5, 8), 1), 'channels first 1d': (lambda: [nn.Conv1d(2, 6, 1), Channels(6)], (4, 2, 6), 1),
+    'own rms norm on tokens': (lambda: [nn.Linear(6, 6), OwnRms(6)], (4, 6, 6), -1), 'own rms norm alone': (lambda: [OwnRms(6)], (4, 5, 6), -1),
+    'batch norm 1d': (lambda: [nn.BatchNorm1d(6)], (4, 6, 6), 1), 'batch norm of rows': (lambda: [nn.BatchNorm1d(6)], (4, 6), 1), 'batch norm': (lambda: [nn.BatchNorm2d(6)], (4, 6, 6, 6), 1),
+    'group norm': (lambda: [nn.GroupNorm(2, 6)], (4, 6, 6), 1), 'instance norm of one': (lambda: [nn.InstanceNorm2d(6, affine=True)], (6, 5, 5), 0),
+    'embedding': (lambda: [nn.Embedding(9, 6)], (4, 6), -1), 'lstm': (lambda: [nn.LSTM(6, 6)], (4, 6, 6), -1), 'gru, both ways': (lambda: [nn.GRU(6, 3, bidirectional=True)], (4, 6, 6), -1),
+    'lstm in dropout of weights': (lambda: [weight_dropout(nn.LSTM(6, 6, batch_first=True), 'weight_hh_l0')], (4, 6, 6), -1),
+    'gru in dropout of weights': (lambda: [weight_dropout(nn.GRU(6, 6, batch_first=True), 'weight_hh_l0')], (4, 5, 6), -1),
+    'linear in dropout of weights': (lambda: [weight_dropout(nn.Linear(6, 6), 'weight')], (4, 6, 6), -1), 'around a linear': (lambda: [Around(nn.Linear(6, 6))], (4, 6, 6), -1),
+    'around a linear, a scale each': (lambda: [Around(nn.Linear(6, 6), 6)], (4, 6, 6), -1), 'around a conv': (lambda: [Around(conv(2, 6, 3))], (4, 2, 6, 6), 1),
+    'around a conv of one': (lambda: [Around(conv(2, 6, 3))], (2, 6, 6), 0), 'around layers': (lambda: [Around(nn.Sequential(nn.Linear(6, 6), nn.ReLU()))], (4, 6, 6), -1),
+    'around an lstm': (lambda: [Around(nn.LSTM(6, 6))], (4, 6, 6), -1), 'scale [C,1,1]': (lambda: [Around(nn.Identity(), (6, 1, 1))], (4, 6, 6, 6), 1),
+    'convnext': (lambda: [conv(2, 6, 3), ConvNeXtBlock(6, (6, 1, 1))], (4, 2, 6, 6), 1), 'convnext, a scale each': (lambda: [conv(2, 6, 3), ConvNeXtBlock(6, 6)], (4, 2, 6, 6), 1),
+    'attention': (lambda: [SelfAttention(6, 2, batch_first=True)], (4, 6, 6), -1), 'activation on tokens': (lambda: [nn.Linear(6, 6), nn.ReLU()], (4, 6, 6), -1),
+    'pool': (lambda: [conv(2, 6, 3), nn.AvgPool2d(1)], (4, 2, 6, 6), 1), 'flat': (lambda: [conv(2, 6, 3), nn.Flatten()], (6, 2, 6, 6), -1), 'prelu': (lambda: [conv(2, 6, 3), nn.PReLU(6)], (4, 2, 6, 6), 1),
+}
+
+
+@pytest.mark.parametrize('name', placed)
+@pytest.mark.parametrize('dead', [0, 2])
+def test_units_lie_on_the_layers_own_axis(name, dead):
+    "A hook before ours sets one unit to -1: that one, and no other, is dead."
+    made, shape, axis = placed[name]
+    layers, x = made(), torch.randn(shape)
+    if isinstance(layers[0], nn.Embedding): x = torch.randint(0, 9, shape)
+    def silence(m, inp, out):
+        y = (out[0] if isinstance(out, tuple) else out).detach().abs()+1
+        y.select(axis, dead).fill_(-1)
+        return (y, *out[1:]) if isinstance(out, tuple) else y
+    model = nn.Sequential(*layers)
+    layers[-1].register_forward_hook(silence)
+    with record_activations(model, include_paramless=True) as own: model(x)
+    row = own.dead().set_index('layer').loc[str(len(layers)-1)]
+    assert row.which == [dead]
+
+
+def test_what_is_named_may_hold_layers():
+    for model, units in ((nn.Sequential(nn.Embedding(9, 6), nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)), 6), (nn.Sequential(conv(1, 5, 3), nn.Sequential(conv(5, 7, 3), nn.ReLU())), 7)):
+        x = torch.randint(0, 9, (4, 5)) if units == 6 else torch.randn(4, 1, 8, 8)
+        with record_activations(model, modules=['1']) as own: model(x)
+        assert own.dead().units.tolist() == [units]
+
+
+@pytest.mark.parametrize('holder', [lambda m: m, lambda m: nn.ModuleList(m[:3]), lambda m: nn.ModuleDict(dict(a=m[1], b=m[3])), lambda m: m[2]])
+def test_a_sequential_stands_for_its_layers(holder):
+    "As in fastai, which goes through whatever it is given."
+    model = simple_cnn()
+    held = holder(model)
+    ours, theirs = ActivationStats(with_hist=True, modules=held), FastaiStats(with_hist=True, modules=list(held.children()))
+    train([theirs, ours], model)
+    assert len(ours.layers) == len(list(held.children()))
+    same(theirs, ours, len(ours.layers))
+
+
 def test_units_of_a_layer_without_parameters_are_those_of_the_one_before():
     model = nn.Sequential(nn.Linear(6, 5), nn.ReLU())
     with record_activations(model, include_paramless=True) as own: model(torch.randn(2, 3, 6))
@@ -783,7 +1041,7 @@ def test_only_validation_on_record():
 
 @pytest.mark.parametrize('modules,error,text', [
     ('0.0', TypeError, "list of modules or of their names; got str '0.0'"), (0, TypeError, 'got int 0'), ([0], TypeError, r'modules\[0\].*got int'),
-    ([None], TypeError, 'NoneType'), (simple_cnn()[0], TypeError, 'got Sequential'), (['0.0', 'conv'], KeyError, "no layer 'conv'"),
+    ([None], TypeError, 'NoneType'), (nn.Linear(1, 1), TypeError, 'got Linear'), (['0.0', 'conv'], KeyError, "no layer 'conv'"),
     ([nn.ReLU()], ValueError, 'a ReLU that is not a layer of the model')])
 def test_bad_modules_are_named(modules, error, text):
     with pytest.raises(error, match=text): train(ActivationStats(modules=modules))

@@ -12,7 +12,8 @@ from torch import nn
 
 from convlab import compat  # makes torchvision importable  # noqa: F401
 from convlab.arithmetic import arithmetic, show_arithmetic, totals
-from convlab.trace.table import Arithmetic, _short
+from convlab.trace.columns import COLUMNS, axis_names, per_axis, short
+from convlab.trace.table import Arithmetic
 
 from torchvision import models
 
@@ -42,8 +43,10 @@ EXACT = dict(params=25_557_032, unused=0, multiplications=4_089_184_256)  # publ
 
 def test_numbers_are_numbers(resnet):
     df = resnet.to_frame()
-    assert list(df)[:10] == ['name', 'type', 'output shape', 'kernel', 'stride', 'padding', 'params', 'multiplications', 'receptive field', 'jump']
-    words = {'name', 'type', 'output shape', 'kind'}
+    assert list(df)[:16] == [
+        'name', 'type', 'output shape', 'kernel', 'stride', 'padding', 'params', 'params share', 'multiplications',
+        'multiplications share', 'receptive field', 'jump', 'status', 'activations', 'activation bytes', 'kind']
+    words = {'name', 'type', 'output shape', 'status', 'kind'}
     assert all(pd.api.types.is_numeric_dtype(df[c]) for c in df if c not in words)
     assert df['receptive field'].max() == math.inf and df['receptive field'][df.type == 'Conv2d'].max() == 427
     assert df.kernel.dropna().unique().tolist() == [7, 3, 1] and df.kernel[df.type == 'ReLU'].isna().all()
@@ -59,20 +62,44 @@ def test_bytes_follow_the_type_of_the_model():
         assert df['activation bytes'].tolist() == [n*18]
 
 
-def test_unequal_sides_are_kept(video):
-    df = video.to_frame()
-    assert df.loc[0, ['kernel', 'stride', 'padding', 'receptive field', 'jump']].tolist() == [7, 2, 3, 7, 2]
-    assert [df.loc[0, f'{c} sides'] for c in ('kernel', 'stride', 'padding', 'receptive field', 'jump')] == [
-        (3, 7, 7), (1, 2, 2), (1, 3, 3), (3, 7, 7), (1, 2, 2)]
+SIDED = ['kernel', 'stride', 'padding', 'receptive field', 'jump']
 
 
-def test_no_columns_of_sides_where_all_are_equal(resnet): assert not [c for c in resnet.to_frame() if 'sides' in c]
+def test_each_axis_has_a_column(video):
+    df = video.df
+    assert df.loc[0, SIDED].tolist() == [7, 2, 3, 7, 2]  # the larger side
+    assert [[df.loc[0, f'{c} {axis}'] for axis in ('depth', 'row', 'col')] for c in SIDED] == [
+        [3, 7, 7], [1, 2, 2], [1, 3, 3], [3, 7, 7], [1, 2, 2]]
+    assert list(df)[16:] == [f'{c} {axis}' for c in SIDED for axis in ('depth', 'row', 'col')]
+    assert all((df[f'{c} row'].dtype, df[f'{c} depth'].dtype) == (df[c].dtype,)*2 for c in SIDED)
+
+
+@pytest.mark.parametrize('layer,size,axes', [
+    (nn.Conv1d(1, 2, 3), (1, 9), ['col']), (nn.Conv2d(1, 2, (3, 5)), (1, 9, 9), ['row', 'col']),
+    (nn.Conv3d(1, 2, 3), (1, 9, 9, 9), ['depth', 'row', 'col']), (nn.Linear(3, 2), (3,), ['col'])])
+def test_the_axes_of_one_to_three_dimensions(layer, size, axes):
+    df = arithmetic(layer, size).df
+    assert [c.removeprefix('kernel ') for c in df if c.startswith('kernel ')] == axes
+    if size != (3,): assert [df.loc[0, f'kernel {a}'] for a in axes] == list(layer.kernel_size)
+
+
+def test_a_kernel_with_fewer_axes_than_the_image_has_the_last_ones():
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(2), nn.Conv1d(4, 2, 5))
+    df = arithmetic(net, (1, 9, 9)).df
+    assert df['kernel col'].tolist()[::2] == [3, 5] and df['kernel row'].isna().tolist() == [False, True, True]
+    assert axis_names(4) == ('axis 0', 'axis 1', 'axis 2', 'axis 3') and per_axis((1, 2, 3), 2) == (2, 3)
+
+
+def test_shares(resnet):
+    fc = resnet.df[resnet.df.name == 'fc'].iloc[0]
+    assert fc['params share'] == 2_049_000/EXACT['params']
+    assert fc['multiplications share'] == 2_048_000/EXACT['multiplications']
 
 
 # What survives
 
 SAVES = dict(
-    csv=lambda df, tmp: pd.read_csv(StringIO(df.to_csv(index=False))),
+    csv=lambda df, tmp: pd.read_csv(StringIO(df.to_csv(index=False)), float_precision='round_trip'),
     parquet=lambda df, tmp: (df.to_parquet(tmp/'t.parquet'), pd.read_parquet(tmp/'t.parquet'))[1],
     pickle=lambda df, tmp: pickle.loads(pickle.dumps(df)),
     shuffled=lambda df, tmp: df.sample(frac=1, random_state=0).sort_index())
@@ -121,8 +148,31 @@ def test_works_like_a_frame(resnet):
     kind = 'Linear'
     assert resnet.query('type == @kind').name.tolist() == ['fc']
     assert {'loc', 'params', 'by_block'} <= set(dir(resnet))
-    with pytest.raises(AttributeError): resnet.no_such_thing
-    with pytest.raises(KeyError): resnet['no such column']
+    with pytest.raises(AttributeError, match="neither a table of arithmetic nor its DataFrame has 'no_such_thing'"):
+        resnet.no_such_thing
+
+
+@pytest.mark.parametrize('key,text', [
+    ('MACs', "there is no column 'MACs'; 'MACs' is called 'multiplications'"), ('field', "'field' is called 'receptive field'"),
+    (['name', 'output'], "there is no column 'output'; 'output' is called 'output shape'"),
+    ('no such column', "there is no column 'no such column'; there are ['name', 'type', 'output shape'")])
+def test_a_column_that_is_not_there(resnet, key, text):
+    with pytest.raises(KeyError) as e: resnet[key]
+    assert text in e.value.args[0]
+
+
+def test_the_dataframe_is_one_attribute_away():
+    table = arithmetic(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), (1, 5, 5))
+    assert isinstance(table.df, pd.DataFrame) and table.to_frame().equals(table.df) and table.to_frame() is not table.df
+    with pytest.raises(TypeError, match=r"a table of arithmetic is for reading: set table.df\['x'\]"): table['x'] = 1
+    table.df['x'] = 1
+    assert table.x.tolist() == [1, 1] and 'x' not in str(table).splitlines()[0]
+    assert totals(pd.concat([table.df, table.df]))['params'] == 40
+
+
+def test_every_column_has_a_meaning(resnet):
+    assert list(resnet.meanings) == [c.name for c in COLUMNS] == list(resnet.df)[:16]
+    assert all(len(text) > 10 for text in resnet.meanings.values())
 
 
 def test_copies(resnet):
@@ -236,8 +286,9 @@ def test_sides_that_are_whole():
 
 
 @pytest.mark.parametrize('n,text', [(0, '0'), (999_999, '999,999'), (1_000_000, '1.000M'), (25_557_032, '25.56M'), (4_089_184_256, '4.089G'),
-                                    (999_960_000, '1000M'), (17.5e12, '17.50T'), (math.nan, '')])
-def test_short_numbers(n, text): assert _short(n) == text
+                                    (999_949_999, '999.9M'), (999_950_000, '1.000G'),
+                                    (999_999_999, '1.000G'), (17.5e12, '17.50T'), (2e18, '2000P'), (math.nan, '')])
+def test_short_numbers(n, text): assert short(n) == text
 
 
 def test_html(resnet):
@@ -248,6 +299,62 @@ def test_html(resnet):
     odd = nn.Sequential()
     odd.add_module('<b>', nn.ReLU())
     assert '&lt;b&gt;' in arithmetic(odd, (1, 2, 2))._repr_html_()
+
+
+def small(): return arithmetic(nn.Sequential(nn.Conv2d(1, 4, (3, 5)), nn.ReLU()), (1, 8, 8))
+
+
+def test_markdown():
+    assert small().to_markdown() == """\
+| name | type | output | params | % | MACs | % | field |
+|:--|:--|:--|--:|--:|--:|--:|--:|
+| 0 | Conv2d | 4×6×4 | 64 | 100% | 1,440 | 100% | 3×5 |
+| 1 | ReLU | 4×6×4 | 0 |  | 0 |  | 3×5 |
+| total |  |  | 64 |  | 1,440 |  |  |
+
+- 64 parameters
+- 1,440 MACs (multiply and add: 2,880 FLOPs)
+- 192 output values in 768 bytes"""
+
+
+def test_some_rows_of_markdown(resnet):
+    lines = resnet.to_markdown(4).splitlines()
+    assert [line.split(' | ')[0] for line in lines[2:8]] == [
+        '| conv1', '| bn1', '| … 170 rows more …', '| avgpool', '| fc', '| total']
+    odd = nn.Sequential()
+    odd.add_module('a|<b>', nn.ReLU())
+    assert '| a\\|&lt;b&gt; |' in arithmetic(odd, (1, 2, 2)).to_markdown()
+    with pytest.raises(ValueError, match='max_rows must be a whole number of at least 1'): resnet.to_markdown(0)
+
+
+def test_a_spreadsheet(googlenet, tmp_path):
+    openpyxl = pytest.importorskip('openpyxl')
+    pytest.importorskip('xlsxwriter')
+    googlenet.to_excel(tmp_path/'t.xlsx')
+    rows = [*openpyxl.load_workbook(tmp_path/'t.xlsx').active.values]
+    df = googlenet.df
+    assert list(rows[0]) == list(df) and len(rows) == len(df)+1
+    at = {c: i for i, c in enumerate(rows[0])}
+    for c in ('name', 'type', 'kind'): assert [r[at[c]] or '' for r in rows[1:]] == df[c].tolist()
+    for c in ('params', 'activations', 'kernel row'):
+        assert [r[at[c]] for r in rows[1:]] == [None if v is pd.NA else v for v in df[c].astype(object)]
+    assert rows[1][at['output shape']] == '64×112×112' and rows[len(googlenet)][at['receptive field']] == 'whole'
+
+
+@pytest.mark.parametrize('path,error,text', [('t.csv', ValueError, "path must end in .xlsx; got 't.csv'"),
+                                             ('no/such/folder/t.xlsx', FileNotFoundError, 'no/such/folder')])
+def test_a_spreadsheet_that_cannot_be(path, error, text, tmp_path):
+    with pytest.raises(error, match=text): small().to_excel(tmp_path/path)
+
+
+def test_a_field_that_is_not_exact_is_marked():
+    table = small()
+    assert table.status.tolist() == ['exact', 'exact'] and 'status' not in table._repr_html_()
+    table.df.loc[0, 'status'], table.df.loc[1, 'status'] = 'upper bound', 'depends on the data'
+    lines = str(table).splitlines()
+    assert [line.split()[-1] for line in lines[1:3]] == ['≤3×5', '~3×5']
+    assert lines[-1] == 'field: ≤ upper bound, ~ depends on the data'
+    assert '>upper bound<' in table._repr_html_() and '| ≤3×5 |' in table.to_markdown()
 
 
 # The picture

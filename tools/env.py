@@ -8,8 +8,13 @@ import shutil
 import subprocess
 import sys
 
-# JupyterLab would ask a newcomer about news, and ask the network about updates
-quiet = '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}'
+quiet = {  # what a newcomer need not be told, by the file in the environment that says so
+    # JupyterLab would ask about news, and ask the network about updates
+    'share/jupyter/lab/settings/overrides.json':
+        '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}',
+    # each kernel would warn that it is reached by TCP, as kernels are
+    'etc/ipython/ipython_kernel_config.json': '{"IPKernelApp": {"log_level": 40}}',
+}
 root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -17,6 +22,9 @@ def setting(key):
     "The value of `key` in settings.ini."
     with open(os.path.join(root, 'settings.ini'), encoding='utf-8') as f:
         return next(line.split('=', 1)[1].strip() for line in f if line.split('=')[0].strip() == key)
+
+
+def say(what): print(what, flush=True)
 
 
 def stop(why):
@@ -28,7 +36,8 @@ def check():
     "Stop with one line if this Python cannot make an environment."
     least = setting('min_python')
     if sys.version_info < tuple(int(n) for n in least.split('.')):
-        stop('this is Python %d.%d; install Python %s or newer, then `make PYTHON=python%s ...`' % (sys.version_info[:2] + (least, least)))
+        stop('this is Python %d.%d; install Python %s or newer, then `make PYTHON=python%s ...`'
+             % (sys.version_info[:2] + (least, least)))
     try:
         import ensurepip, venv  # noqa: F401
     except ImportError:
@@ -37,12 +46,14 @@ def check():
 
 
 def told(pip):
-    "Where pip is told to look for packages and whom to trust, as options and as variables of uv, which does not read pip's settings."
+    "Where pip is told to look for packages and whom to trust: options and variables for uv, which does not ask pip."
     found = {}
     for line in subprocess.check_output(pip + ['config', 'list'], universal_newlines=True).splitlines():
         key, value = line.split('=', 1)
-        found.setdefault(key.split('.')[-1], value.strip('\'"').split())  # what is set in the environment is named first, and counts
-    options = [o for key in ('index-url', 'extra-index-url', 'find-links') for place in found.get(key, []) for o in ('--' + key, place)]
+        # what is set in the environment is named first, and counts
+        found.setdefault(key.split('.')[-1], value.strip('\'"').split())
+    options = [o for key in ('index-url', 'extra-index-url', 'find-links')
+               for place in found.get(key, []) for o in ('--' + key, place)]
     return options, {'SSL_CERT_FILE': ' '.join(found['cert'])} if 'cert' in found else {}
 
 
@@ -53,9 +64,10 @@ def install(python):  # is it done?
     pip = [python, '-m', 'pip', '--disable-pip-version-check']
     if not subprocess.call(pip + ['install', '-q'] + constraints + ['uv']):
         options, trusted = told(pip)
-        uv = [python, '-m', 'uv', 'pip', 'install', '--python', python, '--index-strategy', 'unsafe-best-match']  # all indexes count alike, as for pip
+        uv = [python, '-m', 'uv', 'pip', 'install', '-q', '--python', python,
+              '--index-strategy', 'unsafe-best-match']  # all indexes count alike, as for pip
         if not subprocess.call(uv + options + course, env=dict(os.environ, **trusted)): return True
-    print('uv could not install the packages; pip tries.', flush=True)
+    say('uv could not install the packages; pip tries.')
     return not subprocess.call(pip + ['install'] + course)
 
 
@@ -67,15 +79,21 @@ def main(venv):
                     for f in ('settings.ini', 'constraints.txt', 'setup.py', 'pyproject.toml'))
     now = hashlib.sha256(facts.encode()).hexdigest()
     if os.path.exists(stamp) and os.path.exists(python) and open(stamp).read() == now: return
-    print('Setting up %s: this downloads PyTorch and Jupyter, once.' % os.path.relpath(venv), flush=True)
+    say('Setting up %s, once: PyTorch, Jupyter and what belongs to them, some 2 GB. It takes a few minutes.'
+        % os.path.relpath(venv))
     if not os.path.exists(python): subprocess.check_call([sys.executable, '-m', 'venv', venv])
-    if not install(python): stop('the packages could not be installed; the lines above say why. `make clean` and the same command start afresh')
+    afresh = '; the lines above say why. `make clean` and the same command start afresh'
+    if not install(python): stop('the packages could not be installed' + afresh)
+    say('Importing everything for the first time: half a minute, and seconds from then on.')
+    if subprocess.call([python, '-c', 'import convlab.all'], cwd=root): stop('the course cannot be imported' + afresh)
     bin_dir = os.path.dirname(python)
-    for name in os.listdir(bin_dir):  # nbdev 3 spells its command with a hyphen, and everybody knows it with an underscore
-        if name.startswith('nbdev-test'): shutil.copy(os.path.join(bin_dir, name), os.path.join(bin_dir, name.replace('-', '_', 1)))
-    settings = os.path.join(venv, 'share', 'jupyter', 'lab', 'settings')
-    os.makedirs(settings, exist_ok=True)
-    with open(os.path.join(settings, 'overrides.json'), 'w') as f: f.write(quiet)
+    for name in os.listdir(bin_dir):  # nbdev 3 spells its command with a hyphen, everybody knows it with an underscore
+        if name.startswith('nbdev-test'):
+            shutil.copy(os.path.join(bin_dir, name), os.path.join(bin_dir, name.replace('-', '_', 1)))
+    for name, text in quiet.items():
+        path = os.path.join(venv, *name.split('/'))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w') as f: f.write(text)
     with open(stamp, 'w') as f: f.write(now)
 
 

@@ -1,5 +1,6 @@
-"""Rewrite every copy of a fact that settings.ini, nbs/index.ipynb or convlab/static/ holds: Colab badges, set-up cells, version, README.md,
-the page of questions and the glossary.
+"""Rewrite every copy of a fact that settings.ini, nbs/index.ipynb or convlab/static/ holds.
+
+That is Colab badges, set-up cells, version, README.md, the page of questions and the glossary.
 
 Where git knows a repository on GitHub as `origin`, settings.ini first gets its user, repo and branch."""
 import argparse
@@ -25,7 +26,7 @@ def facts(root: Path) -> dict:
     f = dict(ini['DEFAULT'])
     f['repo_url'] = f"https://github.com/{f['user']}/{f['repo']}"
     init = root/f['lib_path']/'__init__.py'
-    f['old_url'] = source_re.search(init.read_text(encoding='utf-8'))[1]  # the links into the repository have this address until they are rewritten
+    f['old_url'] = source_re.search(init.read_text(encoding='utf-8'))[1]  # what links have until they are rewritten
     f['source'] = f"{f['name']}[{{extra}}] @ git+{f['repo_url']}@{f['branch']}"
     f['colab_url'] = f"https://colab.research.google.com/github/{f['user']}/{f['repo']}/blob/{f['branch']}/nbs"
     return f
@@ -38,16 +39,15 @@ def links(text: str, f: dict) -> str:
 
 
 def setup_cell(f: dict) -> str:
-    "The cell that every notebook starts with: on Colab it installs the course and keeps the packages that Colab came with."
+    "The cell every notebook starts with: on Colab it installs the course beside the packages that Colab came with."
     return f"""{setup_mark}, this installs the course.
 from importlib import metadata, util
-if util.find_spec('google') and util.find_spec('google.colab'):
-    if not util.find_spec('{f['lib_path']}'):
-        keep = ' '.join(f'{{p}}=={{metadata.version(p)}}' for p in ('torch', 'torchvision', 'numpy', 'pandas'))
-        !pip install -q {{keep}} "{f['source'].format(extra='course')}"
-    import torch
-    if not torch.cuda.is_available(): print('Faster with a GPU: Runtime > Change runtime type > T4 GPU')
-from {f['lib_path']}.all import *"""
+colab = util.find_spec('google') and util.find_spec('google.colab')
+if colab and not util.find_spec('{f['lib_path']}'):
+    keep = ' '.join(f'{{p}}=={{metadata.version(p)}}' for p in ('torch', 'torchvision', 'numpy', 'pandas'))
+    !pip install -q {{keep}} "{f['source'].format(extra='course')}"
+from {f['lib_path']}.all import *
+if colab and not torch.cuda.is_available(): print('Faster with a GPU: Runtime > Change runtime type > T4 GPU')"""
 
 
 def notebook(text: str, f: dict) -> str:
@@ -79,7 +79,8 @@ def readme(index: str) -> tuple[str, dict]:  # Markdown, and the pictures it sho
                 name = f'nbs/images/index-{len(pictures)}.png'
                 pictures[name] = b64decode(png)
                 text.append(f"![{alt[1].strip() if alt else ''}]({name})")
-            elif out['output_type'] == 'execute_result': text.append(f"```text\n{''.join(out['data']['text/plain']).rstrip()}\n```")
+            elif out['output_type'] == 'execute_result':
+                text.append(f"```text\n{''.join(out['data']['text/plain']).rstrip()}\n```")
     return '<!-- Made from nbs/index.ipynb by `make badges`: edit that. -->\n\n' + '\n\n'.join(text) + '\n', pictures
 
 
@@ -89,7 +90,8 @@ def expected(root: Path) -> dict:  # `{path: bytes}`
     files = {p: notebook(p.read_text(encoding='utf-8'), f) for p in sorted((root/'nbs').rglob('[!_.]*.ipynb'))}
     init = root/f['lib_path']/'__init__.py'
     for name, value in (('__version__', f['version']), ('__source__', f['source'])):
-        files[init] = re.sub(rf'{name} = ".*?"', f'{name} = "{value}"', files.get(init) or init.read_text(encoding='utf-8'))
+        text = files.get(init) or init.read_text(encoding='utf-8')
+        files[init] = re.sub(rf'{name} = ".*?"', f'{name} = "{value}"', text)
     files[root/'CONTRIBUTING.md'] = links((root/'CONTRIBUTING.md').read_text(encoding='utf-8'), f)
     files[root/'README.md'], pictures = readme(files[root/'nbs'/'index.ipynb'])
     files |= pages(root/f['lib_path']/'static', root/'nbs')
@@ -130,12 +132,14 @@ def move(root: Path, address: dict):
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
-    ap.add_argument('--repository', metavar='USER/REPO', help='change nothing; fail if settings.ini names another repository')
+    ap.add_argument('--repository', metavar='USER/REPO',
+                    help='change nothing; fail if settings.ini names another repository')
     wanted = ap.parse_args().repository
     f = facts(root)
     if wanted:
         if wanted.lower() != f"{f['user']}/{f['repo']}".lower():
-            sys.exit(f"settings.ini says {f['user']}/{f['repo']}, and this is {wanted}: run `make badges` in a clone of it and commit")
+            sys.exit(f"settings.ini says {f['user']}/{f['repo']}, and this is {wanted}: "
+                     "run `make badges` in a clone of it and commit")
         return
     move(root, remote(root))
     for path, new in differing(root).items():

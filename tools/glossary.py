@@ -1,6 +1,8 @@
-"""The glossary: its page, made from convlab/static/glossary.json, and a link to it from the first use of each term in each lesson.
+"""The glossary: its page, made from convlab/static/glossary.json, and links to it from each lesson's first use of one.
 
-`python tools/glossary.py` rewrites the lessons' text in nbs/; run again, it changes nothing. The page is one of the copies that `make badges` writes."""
+`python tools/glossary.py` rewrites the lessons' text in nbs/; run again, it changes nothing.
+The page is one of the copies that `make badges` writes.
+"""
 import argparse
 import json
 import re
@@ -11,14 +13,16 @@ from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
 
-# What is left alone: badges, links and pictures, code, formulas, headings, quotations (nbdev makes the first one a docstring), tables, HTML, addresses
-kept = re.compile(r'(\[!\[[^\]]*\]\([^)]*\)\]\([^)]*\)|!?\[[^\]]*\]\([^)]*\)|```.*?```|``[^`]+``|`[^`]+`|\$\$.*?\$\$|\$[^$\n]+\$'
+# What is left alone: badges, links and pictures, code, formulas, headings, quotations (nbdev makes the first one
+# a docstring), tables, HTML, addresses
+kept = re.compile(r'(\[!\[[^\]]*\]\([^)]*\)\]\([^)]*\)|!?\[[^\]]*\]\([^)]*\)'
+                  r'|```.*?```|``[^`]+``|`[^`]+`|\$\$.*?\$\$|\$[^$\n]+\$'
                   r'|^ {0,3}[#>|][^\n]*$|<[^>\n]+>|https?://\S+)', re.M | re.S)
 ours = re.compile(r'\[([^\]]+)\]\(glossary\.ipynb#[^)]*\)')
 
 
 def entries(root: Path = root) -> list[dict]:
-    "Terms with aliases, a sentence, the lesson and the heading that teach them; `marked` ones are linked only where they are in italics."
+    "Terms with aliases, a sentence, the lesson and heading that teach them; `marked` ones are linked only in italics."
     return json.loads((root/'convlab'/'static'/'glossary.json').read_text(encoding='utf-8'))
 
 
@@ -29,14 +33,18 @@ def anchor(heading: str) -> str:
 
 def page(terms: list[dict]) -> str:
     "The notebook of the glossary, with a heading for each term."
-    def cell(text): return {'cell_type': 'markdown', 'id': sha1(text[:40].encode()).hexdigest()[:8], 'metadata': {}, 'source': text.splitlines(True)}
+    def cell(text):
+        at = sha1(text[:40].encode()).hexdigest()[:8]
+        return {'cell_type': 'markdown', 'id': at, 'metadata': {}, 'source': text.splitlines(True)}
 
     def paragraph(t):
-        also = f" Also: {', '.join(a for a in t['aliases'] if not plural(a, t))}." if any(not plural(a, t) for a in t['aliases']) else ''
+        others = [a for a in t['aliases'] if not plural(a, t)]
+        also = f" Also: {', '.join(others)}." if others else ''
         return f"### {t['term']}\n\n{t['sentence']}{also} ([{t['lesson']}]({t['lesson']}.ipynb#{anchor(t['heading'])}))"
 
     def plural(a, t): return a.lower().startswith(t['term'].lower()) or a.endswith('s') and a[:-1] in t['aliases']
-    cells = [cell('# Glossary\n\nThe words of the course, a sentence each, and where each is taught. The first use of a word in a lesson leads here.')]
+    cells = [cell('# Glossary\n\nThe words of the course, a sentence each, and where each is taught. '
+                  'The first use of a word in a lesson leads here.')]
     for letter, some in groupby(sorted(terms, key=lambda t: t['term'].lower()), key=lambda t: t['term'][0].upper()):
         cells.append(cell('\n\n'.join([f'## {letter}', *map(paragraph, some)])))
     nb = {'cells': cells, 'nbformat': 4, 'nbformat_minor': 5,
@@ -80,7 +88,8 @@ def differing(root: Path = root) -> dict:  # `{path: text}`
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
-    ap.add_argument('--check', action='store_true', help='change nothing; fail if a lesson has not the links that it should have')
+    ap.add_argument('--check', action='store_true',
+                    help='change nothing; fail if a lesson has not the links that it should have')
     check = ap.parse_args().check
     bad = differing()
     for path, text in bad.items():

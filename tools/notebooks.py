@@ -16,21 +16,26 @@ from check import complaints
 nbs = Path(__file__).resolve().parent.parent/'nbs'
 
 
+view = 'application/vnd.jupyter.widget-view+json'
+
+
 def without_widgets(nb):
     "Take out of `nb` what only a running kernel can show, where there is something else to show; in place."
     nb.metadata.pop('widgets', None)
     for cell in nb.cells:
         for out in cell.get('outputs', []):
-            if 'text/html' in out.get('data', {}): out.data.pop('application/vnd.jupyter.widget-view+json', None)
-        if 'outputs' in cell: cell.outputs = [o for o in cell.outputs if 'application/vnd.jupyter.widget-view+json' not in o.get('data', {})]
+            if 'text/html' in out.get('data', {}): out.data.pop(view, None)
+        if 'outputs' in cell: cell.outputs = [o for o in cell.outputs if view not in o.get('data', {})]
 
 
 def run(path: Path) -> list[str]:
     "Execute the notebook at `path` and save it clean; nothing is saved when a cell fails."
     nb = nbformat.read(path, as_version=4)
-    stubs = [c for c in nb.cells if c.cell_type == 'code' and c.source.startswith('#| eval: false')]  # what a reader has yet to write
+    # what a reader has yet to write is not run
+    stubs = [c for c in nb.cells if c.cell_type == 'code' and c.source.startswith('#| eval: false')]
     for cell in stubs: cell.cell_type = 'raw'
-    NotebookClient(nb, timeout=3600, kernel_name='python3', resources={'metadata': {'path': str(path.parent)}}).execute()
+    where = {'metadata': {'path': str(path.parent)}}
+    NotebookClient(nb, timeout=3600, kernel_name='python3', resources=where).execute()
     for cell in stubs: cell.cell_type = 'code'
     nb.metadata['kernelspec'] = {'display_name': 'python3', 'language': 'python', 'name': 'python3'}
     without_widgets(nb)
@@ -45,7 +50,7 @@ def run(path: Path) -> list[str]:
 
 
 def chosen(names: list[str]) -> list[Path]:
-    "Notebooks by their paths in nbs/, without `.ipynb`, or by bare names; a lesson before a notebook of that name elsewhere. All if none is named."
+    "Notebooks by path in nbs/, without `.ipynb`, or by bare name, a lesson before others of that name; by default all."
     paths = {p.relative_to(nbs).with_suffix('').as_posix(): p for p in sorted(nbs.rglob('[!_.]*.ipynb'))}
     wanted = {n.removesuffix('.ipynb') for n in names}
     return [p for path, p in paths.items() if not names or path in wanted or p.stem in wanted - {*paths}]
@@ -53,11 +58,13 @@ def chosen(names: list[str]) -> list[Path]:
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
-    ap.add_argument('names', nargs='*', help='notebooks to run, such as 03_first_cnn or solutions/03_first_cnn (default: all)')
+    ap.add_argument('names', nargs='*',
+                    help='notebooks to run, such as 03_first_cnn or solutions/03_first_cnn (default: all)')
     names = ap.parse_args().names
     paths = chosen(names)
     os.environ['PYTHONHASHSEED'] = '0'
-    os.environ['CONVLAB_PROGRESS'] = os.path.join(tempfile.mkdtemp(), 'progress.json')  # not that of who runs them
+    os.environ.pop('MPLBACKEND', None)  # pictures are kept in the notebooks
+    os.environ['CONVLAB_PROGRESS'] = os.path.join(tempfile.mkdtemp(), 'progress.json')  # not of who runs them
     bad = 0
     for path in paths:
         start = time.time()

@@ -9,33 +9,65 @@ __all__ = ['progress']
 import os
 from pathlib import Path
 from .exercises import exercises
+from .page import colored, show_html
 from .quiz import questions
 from .records import records, records_path
 
 # %% ../../nbs/course/progress.ipynb #c2a43e9e
 def _mark(entry): return '✓' if entry.get('right') else '✗' if entry.get('tried') else '·'
 
-def _lines(title, things): # things: pairs (name, entry)
-    "A title with a count, and the things below it with their marks, some eighty characters a line."
-    lines,row = [f"{title}: {sum('right' in e for _,e in things)} of {len(things)}"],'   '
-    for name,entry in things:
-        if len(row)+len(name) > 90: lines,row = lines+[row],'   '
-        row += f' {_mark(entry)} {name} '
-    return lines + [row]
+def _done(things): return f"{sum('right' in entry for _,entry in things)} of {len(things)}"
+
+def _lessons():
+    "`{lesson: {'exercises': [(name, entry), …], 'questions': […]}}`, in their order."
+    done,found = records(),{}
+    def add(lesson, what, name):
+        found.setdefault(lesson, {}).setdefault(what, []).append((name, done[what].get(name, {})))
+    for ex in exercises(): add(ex.lesson, 'exercises', ex.name)
+    for q in questions(): add(q['lesson'], 'questions', str(q['n']))
+    return dict(sorted(found.items()))
+
+def _sums(lessons):
+    def all_of(what): return [thing for parts in lessons.values() for thing in parts.get(what, [])]
+    return ' and '.join(f'{_done(all_of(what))} {what}' for what in ('exercises','questions'))
 
 def _place():
     "Where the records lie, in words that do not name the reader."
-    if os.environ.get('CONVLAB_PROGRESS'): return 'the file that CONVLAB_PROGRESS names'
-    return f'~/{records_path().relative_to(Path.home()).as_posix()}'
+    if os.environ.get('CONVLAB_PROGRESS'): return 'in the file that CONVLAB_PROGRESS names'
+    try: return f'in ~/{records_path().relative_to(Path.home()).as_posix()}'
+    except FileNotFoundError: return 'nowhere, as there is no home folder; CONVLAB_PROGRESS can name a file'
+
+# %% ../../nbs/course/progress.ipynb #c2a43ea0
+def _text(lessons):
+    "Rows of some eighty characters, with a title for each kind of thing in a lesson."
+    lines = []
+    for lesson,parts in lessons.items():
+        for what,things in parts.items():
+            lines += [f'{lesson}, {what}: {_done(things)}','   ']
+            for name,entry in things:
+                if len(lines[-1])+len(name) > 90: lines.append('   ')
+                lines[-1] += f' {_mark(entry)} {name} '
+    return '\n'.join(lines)
+
+# %% ../../nbs/course/progress.ipynb #c2a43ea1
+def _cells(things):
+    "How many are done, and all of them with their marks."
+    marks = [f'<span style="white-space: nowrap">{colored(f"{_mark(entry)} {name}")}</span>' for name,entry in things]
+    return (_done(things), ' &nbsp; '.join(marks)) if things else ('', '')
+
+def _page(title, lessons):
+    "A table with a row for each lesson, whose name is a link."
+    rows = [('lesson','exercises','','questions','')]
+    for lesson,parts in lessons.items():
+        link = colored(f'[{lesson}]({lesson}.ipynb)')
+        rows.append((link, *_cells(parts.get('exercises', [])), *_cells(parts.get('questions', []))))
+    def row(cells): return ''.join(f'<td style="text-align: left; vertical-align: top">{c}</td>' for c in cells)
+    table = '\n'.join(f'<tr>{row(cells)}</tr>' for cells in rows)
+    return f'<p>{colored(title)}</p>\n<table>\n{table}\n</table>'
 
 # %% ../../nbs/course/progress.ipynb #8a5671c5
 def progress():
-    "Print which exercises and questions of each lesson are done, and where that is kept."
-    done,parts = records(),{}
-    for ex in exercises(): parts.setdefault((ex.lesson, 'exercises'), []).append((ex.name, done['exercises'].get(ex.name, {})))
-    for q in questions(): parts.setdefault((q['lesson'], 'questions'), []).append((str(q['n']), done['questions'].get(str(q['n']), {})))
-    def count(what):
-        entries = [entry for (_,kind),things in parts.items() if kind == what for _,entry in things]
-        return f"{sum('right' in e for e in entries)} of {len(entries)} {what}"
-    print(f"Your progress: {count('exercises')} and {count('questions')} done. It is kept in {_place()}.\n")
-    for (lesson,what),things in sorted(parts.items()): print('\n'.join(_lines(f'{lesson}, {what}', things)))
+    "Show which exercises and questions of each lesson are done, and where that is kept."
+    lessons = _lessons()
+    title = f'Your progress: {_sums(lessons)} done. It is kept {_place()}.'
+    show_html(_page(title, lessons), f'{title}\n\n{_text(lessons)}')

@@ -19,15 +19,37 @@ def questions() -> tuple: # of dicts: n, section, question; choices, or value or
     "The forty questions, in the chapter's order."
     return tuple(json.loads((Path(__file__).parent.parent/'static'/'questions.json').read_text(encoding='utf-8')))
 
+# %% ../../nbs/course/quiz.ipynb #93bcb101
+_ones = ('zero one two three four five six seven eight nine ten eleven twelve '
+         'thirteen fourteen fifteen sixteen seventeen eighteen nineteen').split()
+_tens = 'twenty thirty forty fifty sixty seventy eighty ninety'.split()
+_worth = {word: i for i,word in enumerate(_ones)} | {word: 10*i for i,word in enumerate(_tens, 2)}
+_worth |= {f'{ten} {one}': _worth[ten]+_worth[one] for ten in _tens for one in _ones[1:10]}
+_one = '|'.join([r'[-+−]?(?:\d{1,3}(?:[ ,_]\d{3})+|\d+)(?:\.\d*)?', *sorted(_worth, key=len, reverse=True)])
+
+def _worth_of(text): return float(_worth[text] if text in _worth else re.sub('[ ,_]', '', text).replace('−', '-'))
+
+def _counted(word): return word.rstrip('s') # rows, or row
+
+def _numbers(text, question):
+    "The numbers that `text` may mean; none if it is not a number."
+    text = re.sub(r'(?<=[a-z])-(?=[a-z])', ' ', str(text).strip().lower().rstrip('.'))
+    found = re.fullmatch(rf'(?:= *)?({_one})(?: *(/|by|x|×|\*) *({_one}))?((?: +[a-z]+)*)', text)
+    things = {_counted(w) for w in re.findall('[a-z]+', question.lower())} - {'not','no','without'}
+    if not found or not {_counted(w) for w in found[4].split()} <= things: return set()
+    a,b = _worth_of(found[1]),_worth_of(found[3] or 'one')
+    if found[2] == '/': return {a/b} if b else set()
+    return {a, a*b} if a == b else {a*b}
+
 # %% ../../nbs/course/quiz.ipynb #93bcb106
 _letters = 'abcd'
 
-def _number(text):
-    "The number in `text`, which may be there twice, as in 7 by 7; None if there is not one."
-    found = {float(o) for o in re.findall(r'-?\d+\.?\d*', re.sub(r'(?<=\d)[ ,_](?=\d{3})', '', str(text)))}
-    return found.pop() if len(found) == 1 else None
-
 def _name(text): return re.sub(r'[^a-z0-9_.]', '', str(text).lower())
+
+def _attribute(text):
+    "The last name in `text`: `dls.show_batch()` is show_batch."
+    words = re.sub(r'\s+', '_', str(text).strip().lower())
+    return re.sub(r'[^a-z0-9_.]', '', words).strip('._').rpartition('.')[2]
 
 def judge(
     q:dict, # a question
@@ -37,11 +59,12 @@ def judge(
     if 'choices' in q:
         chosen = dict(zip(_letters, q['choices'])).get(_name(given))
         return (chosen['right'],chosen['feedback']) if chosen else (None,'Choose one first, or type its letter.')
-    read,wanted = (_number,[q['value']]) if 'value' in q else (_name,q['accept'])
-    got = read(given)
-    if got in (None, ''): return None,'Type an answer first.'
-    if got in map(read, wanted): return True,'Yes.'
-    return False,next((t['feedback'] for t in q['traps'] if read(t['given']) == got), 'No. Read the question once more, or the section that it is about.')
+    if not re.search(r'\w', str(given)): return None,'Type an answer first.'
+    got = _numbers(given, q['question']) if 'value' in q else {_attribute(given)}
+    if not got: return None,'Type one number, in digits or as a word: 12, or twelve.'
+    if got & ({q['value']} if 'value' in q else {_attribute(a) for a in q['accept']}): return True,'Yes.'
+    traps = {t['given'] if 'value' in q else _attribute(t['given']): t['feedback'] for t in q['traps']}
+    return False,next((traps[g] for g in got if g in traps), 'No. Read the question once more, or the section that it is about.')
 
 # %% ../../nbs/course/quiz.ipynb #f65c11a7
 def _html(text):

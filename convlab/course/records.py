@@ -6,34 +6,43 @@
 __all__ = ['records_path', 'records', 'update']
 
 # %% ../../nbs/course/records.ipynb #b1ed3b73
-import json, os, time
+import errno, json, os, shutil, time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from filelock import FileLock, Timeout
 
 # %% ../../nbs/course/records.ipynb #d8993dad
-def records_path() -> Path: # `CONVLAB_PROGRESS`, else `~/.convlab/progress.json`
+def records_path() -> Path: # `CONVLAB_PROGRESS`, or `~/.convlab/progress.json`; raises `OSError` without a home
     "The file with the reader's records; it need not exist."
-    return Path(os.environ.get('CONVLAB_PROGRESS') or Path.home()/'.convlab'/'progress.json').expanduser()
+    named = os.environ.get('CONVLAB_PROGRESS') or '~/.convlab/progress.json'
+    try: return Path(named).expanduser()
+    except RuntimeError:
+        raise FileNotFoundError(errno.ENOENT, 'there is no home folder; CONVLAB_PROGRESS can name a file') from None
 
 # %% ../../nbs/course/records.ipynb #72b17fc7
 _tables = 'exercises','questions','predictions'
 
 def _sound(data):
     "Is `data` what `update` writes? Of the numbers in it, those that are read as numbers are checked."
-    def fine(entry): return isinstance(entry, dict) and all(type(entry.get(k, 0)) in (int,float) for k in ('tried','right','last','streak'))
-    return isinstance(data, dict) and all(isinstance(data.get(t, {}), dict) and all(map(fine, data.get(t, {}).values())) for t in _tables)
+    numbers = 'tried','right','last','streak'
+    def fine(entry): return isinstance(entry, dict) and all(type(entry.get(k, 0)) in (int,float) for k in numbers)
+    def table(entries): return isinstance(entries, dict) and all(map(fine, entries.values()))
+    return isinstance(data, dict) and all(table(data.get(t, {})) for t in _tables)
 
-def _load(path):
+def _load(path): # raises `OSError` where there is something that cannot be read
     "The tables in the file at `path`, and whether it is damaged."
-    try: data = json.loads(path.read_text(encoding='utf-8'))
+    if path.exists() and not path.is_file(): raise OSError(errno.EINVAL, 'there is something else than a file')
+    try: data = json.loads(path.read_text(encoding='utf-8-sig'))
     except FileNotFoundError: return {},False
-    except OSError: return {},False # not ours to read: nothing is put aside
-    except ValueError: return {},True
+    except (ValueError,RecursionError): return {},True
     return (data,False) if _sound(data) else ({},True)
 
 # %% ../../nbs/course/records.ipynb #5ce5fe47
-_here = {} # the records of this kernel, by path, where no file can be written
+_here = {} # what could be written to no file: the entries of this kernel, by the file that they are for
+
+def _target():
+    "The file itself, at the end of all links."
+    return Path(os.path.realpath(records_path()))
 
 @contextmanager
 def _locked(path):
@@ -43,18 +52,30 @@ def _locked(path):
     try: yield
     finally: lock.release()
 
+# %% ../../nbs/course/records.ipynb #5ce5fe48
 def _write(path, data):
+    if path.exists() and not os.access(path, os.W_OK): raise PermissionError(errno.EACCES, 'the file is read-only')
+    try: text = json.dumps(data, indent=1, sort_keys=True)
+    except RecursionError: raise OSError(errno.EINVAL, 'what it holds is nested too deep') from None
     part = path.with_name(f'{path.name}.{os.getpid()}.part')
     try:
-        part.write_text(json.dumps(data, indent=1, sort_keys=True), encoding='utf-8')
+        part.write_text(text, encoding='utf-8')
+        if path.exists(): shutil.copymode(path, part)
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
 
+def _joined(data, more):
+    "Two sets of tables as one; where both have an entry the second counts. Whatever else is in the first stays."
+    return data | {t: data.get(t, {}) | more.get(t, {}) for t in _tables if t in data or t in more}
+
 # %% ../../nbs/course/records.ipynb #5e549ea1
 def records() -> dict: # `{'exercises': {name: entry}, 'questions': …, 'predictions': …}`
-    "What the reader has done so far; empty where there is no file, or a damaged one."
-    path = records_path()
-    data = _here[path] if path in _here else _load(path)[0]
+    "What the reader has done so far; empty where there is no file, or none that can be read."
+    path,data = None,{}
+    with suppress(OSError):
+        path = _target()
+        data = _load(path)[0]
+    data = _joined(data, _here.get(path, {}))
     return {t: dict(data.get(t, {})) for t in _tables}
 
 # %% ../../nbs/course/records.ipynb #d3ee9324
@@ -63,24 +84,35 @@ def update(
     name:str, # of the entry
     change, # a function of the old entry, a `dict` that may be empty; it returns the new one
 ) -> dict: # the new entry
-    "Change one entry in the reader's file; a damaged file is put aside first."
-    path = records_path()
-    with suppress(OSError): path.parent.mkdir(parents=True, exist_ok=True)
+    "Change one entry in the reader's file; a damaged file is put aside first, one that cannot be read stays as it is."
+    path = None
+    try:
+        path = _target()
+        return _update_file(path, table, name, change)
+    except OSError as e:
+        if path not in _here:
+            print(f'Your progress cannot be kept in a file ({e.strerror}); it lasts as long as this kernel.')
+        entry = change(dict(records()[table].get(name, {})))
+        _here[path] = _joined(_here.get(path, {}), {table: {name: entry}})
+        return entry
+
+# %% ../../nbs/course/records.ipynb #d3ee9325
+def _update_file(path, table, name, change):
+    path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path):
         data,damaged = _load(path)
-        data = _here.get(path, data)
+        data = _joined(data, _here.get(path, {}))
         entry = change(dict(data.get(table, {}).get(name, {})))
-        data.setdefault(table, {})[name] = entry
-        try:
-            if damaged: _put_aside(path)
-            _write(path, data)
-        except OSError as e:
-            if path not in _here: print(f'Your progress cannot be kept in a file ({e.strerror}); it lasts as long as this kernel.')
-            _here[path] = data
+        if damaged: _put_aside(path)
+        _write(path, _joined(data, {table: {name: entry}}))
+    _here.pop(path, None)
     return entry
 
 # %% ../../nbs/course/records.ipynb #49a7a3c4
 def _put_aside(path):
-    aside = path.with_name(f'{path.stem}-damaged-{time.strftime("%Y%m%d-%H%M%S")}{path.suffix}')
+    "Give a damaged file a name that no other has."
+    stem = f'{path.stem}-damaged-{time.strftime("%Y%m%d-%H%M%S")}'
+    names = (f'{stem}{more}{path.suffix}' for more in ('', *(f'-{k}' for k in range(2, 1000))))
+    aside = next(path.with_name(name) for name in names if not path.with_name(name).exists())
     os.replace(path, aside)
     print(f'Your progress file was damaged. It is kept as {aside.name}, and the records start again.')

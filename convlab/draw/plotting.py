@@ -33,11 +33,17 @@ def letter_color(
     return 'k' if .2126*r + .7152*g + .0722*b > .179 else 'w'
 
 # %% ../../nbs/draw/plotting.ipynb #d5fa2f7e
-def _limits(ims, lim=None, signed=False, room=1.):
-    "Color map, smallest and largest number, for all of `ims` together; with `room` above 1 nothing is black."
+def color_scale(
+    ims, # pictures that share the scale
+    lim:float=None, # the number that gets the full color; by default the largest one of them
+    signed:bool=False, # the signed scale, even if no number is negative?
+    room:float=1., # above 1 nothing is black
+) -> dict: # `cmap`, `vmin` and `vmax`, as matplotlib's `imshow` and `pcolormesh` take them
+    "The colors of `ims`: ink, or the signed scale if any number is negative."
     lo,hi = min(float(im.min()) for im in ims),max(float(im.max()) for im in ims)
     lim = lim or max(-lo, hi) or 1
-    return (signed_scale(),-lim,lim) if lo < 0 or signed else (ink,0,room*lim)
+    if lo < 0 or signed: return dict(cmap=signed_scale(), vmin=-lim, vmax=lim)
+    return dict(cmap=ink, vmin=0, vmax=room*lim)
 
 # %% ../../nbs/draw/plotting.ipynb #9b1f04d7
 def write_numbers(ax, im, fmt):
@@ -62,12 +68,13 @@ def show_pixels(
     h,w = shaped('im', im, '[H,W]').shape
     if ax is None: ax = plt.subplots(figsize=(0.36*w+0.5, 0.3*h+0.3))[1]
     im = im.detach().cpu()
-    cmap,lo,hi = _limits([im], lim, signed, room=1.25)
-    ax.pcolormesh(torch.arange(w+1)-.5, torch.arange(h+1)-.5, im, cmap=cmap, vmin=lo, vmax=hi, edgecolors='.8', linewidth=.5)
+    ax.pcolormesh(torch.arange(w+1)-.5, torch.arange(h+1)-.5, im, edgecolors='.8', linewidth=.5,
+                  **color_scale([im], lim, signed, room=1.25))
     for i in range(h):
         for j in range(w): ax.text(j, i, '', ha='center', va='center', fontsize=8)
     write_numbers(ax, im, fmt)
-    ax.set(xticks=range(w), yticks=range(h), xticklabels=range(col0, col0+w), yticklabels=range(row0, row0+h), ylim=(h-.5,-.5))
+    ax.set(xticks=range(w), xticklabels=range(col0, col0+w), ylim=(h-.5,-.5),
+           yticks=range(h), yticklabels=range(row0, row0+h))
     ax.tick_params(length=0, labelsize=7, labeltop=True, labelbottom=False, colors='0.4')
     return ax
 
@@ -84,7 +91,8 @@ def show_grids(
     import matplotlib.pyplot as plt
     grids = [shaped('grids', g, '[h,w]') for g in grids]
     (h,_),widths = grids[0].shape,[g.shape[1] for g in grids]
-    fig,axs = plt.subplots(1, len(grids), figsize=(size*sum(widths)+.35*len(grids), .7*size*h+.4), squeeze=False, width_ratios=widths)
+    figsize = (size*sum(widths)+.35*len(grids), .7*size*h+.4)
+    axs = plt.subplots(1, len(grids), figsize=figsize, squeeze=False, width_ratios=widths)[1]
     signs = [signed]*len(grids) if isinstance(signed, bool) else signed
     for ax,g,t,s in zip(axs[0], grids, titles or ['']*len(grids), signs):
         show_pixels(g, fmt=fmt, lim=lim, signed=s, ax=ax).set(xticks=[], yticks=[])
@@ -102,12 +110,13 @@ def show_maps(
     "Draw maps side by side: ink, or the signed scale if any number is negative."
     import matplotlib.pyplot as plt
     maps = [shaped('maps', m, '[H,W]').detach().cpu().float() for m in maps]
-    cmap,lo,hi = _limits(maps, lim)
+    scale = color_scale(maps, lim)
     tall = max(m.shape[0]/m.shape[1] for m in maps)
-    fig,axs = plt.subplots(1, len(maps), figsize=(size*len(maps)+.7, size*tall+(.3 if shared else .55)), squeeze=False)
+    figsize = (size*len(maps)+.7, size*tall+(.3 if shared else .55))
+    fig,axs = plt.subplots(1, len(maps), figsize=figsize, squeeze=False)
     for ax,m,t in zip(axs[0], maps, titles or ['']*len(maps)):
-        if not shared: cmap,lo,hi = _limits([m], lim or float(m.abs().flatten().quantile(.99)))
-        shown = ax.imshow(m, cmap=cmap, vmin=lo, vmax=hi)
+        if not shared: scale = color_scale([m], lim or float(m.abs().flatten().quantile(.99)))
+        shown = ax.imshow(m, **scale)
         _framed(ax, m)
         ax.set_title(t, fontsize=10)
         if not shared: fig.colorbar(shown, ax=ax, location='bottom', shrink=.8, aspect=14)
@@ -137,9 +146,10 @@ def outline(
     from matplotlib.patches import Rectangle
     (top,bottom),(left,right) = box
     for c,w in (('w',lw+2), (color,lw)):
-        ax.add_patch(Rectangle((left-.5, top-.5), right-left, bottom-top, fill=False, ec=c, lw=w, clip_on=False, zorder=3))
-    if label: ax.annotate(label, ((left+right-1)/2, top-.5), (0,3), textcoords='offset points', ha='center', va='bottom', color=color, fontsize=8,
-                          bbox=dict(fc='w', ec='none', pad=.6))
+        ax.add_patch(Rectangle((left-.5, top-.5), right-left, bottom-top, fill=False,
+                               ec=c, lw=w, clip_on=False, zorder=3))
+    if label: ax.annotate(label, ((left+right-1)/2, top-.5), (0,3), textcoords='offset points', ha='center',
+                          va='bottom', color=color, fontsize=8, bbox=dict(fc='w', ec='none', pad=.6))
     return ax
 
 # %% ../../nbs/draw/plotting.ipynb #bd38ffa0
@@ -158,11 +168,12 @@ def show_shapes(
     model:nn.Sequential, # layers in a row
     x:torch.Tensor, # a batch to send through
 ): # the axes
-    "Draw the activations after each layer of `model` as a stack of sheets: a sheet for each channel, as large as the grid."
+    "Draw the activations after each layer of `model` as a stack of sheets: one for each channel, as large as the grid."
     import matplotlib.pyplot as plt
     stages = [('image', x)]
-    for name,layer in kind('model', model, nn.Sequential, 'an nn.Sequential').named_children(): stages.append((f'layer {name}', x := layer(x)))
-    (fig,ax),left,gap = plt.subplots(figsize=(8,2.8)),0,.55
+    for name,layer in kind('model', model, nn.Sequential, 'an nn.Sequential').named_children():
+        stages.append((f'layer {name}', x := layer(x)))
+    ax,left,gap = plt.subplots(figsize=(8,2.8))[1],0,.55
     for name,t in stages:
         if t.ndim != 4: continue
         nf,h,w = t.shape[1:]
@@ -197,9 +208,9 @@ def _tiles(ax, maps, at):
         return ax.axvline(0, color='.5', lw=.5)
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
-    side = math.ceil(n**.5)
-    rows = math.ceil(n/side)
-    sheet = F.pad(maps, (0,1,0,1,0,rows*side-n), value=math.nan).view(rows, side, h+1, w+1).transpose(1, 2).flatten(2).flatten(0, 1)
+    side,rows = math.ceil(n**.5),math.ceil(n/math.ceil(n**.5))
+    tiles = F.pad(maps, (0,1,0,1,0,rows*side-n), value=math.nan).view(rows, side, h+1, w+1)
+    sheet = tiles.transpose(1, 2).flatten(2).flatten(0, 1)
     def edges(tiles, n): return [i + .88*j/n for i in range(tiles) for j in range(n+1)] + [tiles]
     ax.pcolormesh(edges(side, w), edges(rows, h), sheet, cmap=ink, vmin=0, vmax=float(maps.max()))
     boxes = [Rectangle(divmod(k, side)[::-1], .88, .88) for k in range(n)]
@@ -216,7 +227,7 @@ def show_way(
     model:nn.Sequential, # blocks of convolutions, then `nn.Flatten`, as `simple_cnn` makes them, in `eval` mode
     x:torch.Tensor, # one picture `[1,1,H,W]`
 ): # the axes, `[2, number of blocks]`
-    "Draw a picture's way through `model`: all maps of each block, and what the loudest activation depends on, pixels and padding."
+    "Draw a picture's way through `model`: all maps of each block, and what the loudest activation depends on."
     import matplotlib.pyplot as plt
     blocks = list(kind('model', model, nn.Sequential, 'an nn.Sequential'))[:-1]
     a,convs = shaped('x', x, '[1,1,H,W]'),[]

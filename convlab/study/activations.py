@@ -11,13 +11,12 @@ from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
 from functools import partial
-from types import SimpleNamespace
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 from fastcore.foundation import L
 from fastcore.meta import delegates
 from ..checks import kind, whole
-from .recording import Series
+from .recording import Series, Units, statistics
 
 # %% ../../nbs/study/activations.ipynb #5ab805bd
 def _closed(m): return isinstance(m, nn.MultiheadAttention) or is_parametrized(m)
@@ -30,34 +29,88 @@ def _modules(model):
     return list({id(m): m for m in walk(model)}.values())
 
 # %% ../../nbs/study/activations.ipynb #bae53e71
+# On which axis PyTorch's layers have their units, and under which name the number of them
+_kinds = {
+    (nn.Conv1d, nn.ConvTranspose1d): (-2, 'out_channels'), (nn.Conv2d, nn.ConvTranspose2d): (-3, 'out_channels'),
+    (nn.Conv3d, nn.ConvTranspose3d): (-4, 'out_channels'), nn.InstanceNorm1d: (-2, 'num_features'),
+    nn.InstanceNorm2d: (-3, 'num_features'), nn.InstanceNorm3d: (-4, 'num_features'), nn.GroupNorm: (1, 'num_channels'),
+    (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm): (1, 'num_features'),
+    (nn.LayerNorm, nn.RMSNorm): (-1, 'normalized_shape'), (nn.Linear, nn.Bilinear): (-1, 'out_features'),
+    (nn.Embedding, nn.EmbeddingBag): (-1, 'embedding_dim'), (nn.RNNBase, nn.RNNCellBase): (-1, 'hidden_size'),
+    nn.MultiheadAttention: (-1, 'embed_dim')}
+_convs = tuple(c for cs,(axis,name) in _kinds.items() if name == 'out_channels' for c in cs)
+_layer_norms = nn.LayerNorm,nn.RMSNorm
+
+@dataclass(frozen=True)
+class Place:
+    "Where a layer has its units."
+    axis:int=None # the axis, if it is known
+    units:int=None # their number; an axis that has not that many is given up for one that has. None if `axis` is certain
+
+    def find(self, shape):
+        "The axis of an output of this shape."
+        axis = self.axis if self.axis is not None and -len(shape) <= self.axis < len(shape) else (1 if len(shape) > 3 else -1)
+        if self.units is None or shape[axis] == self.units: return axis
+        fits = [d for d in range(1, len(shape)) if shape[d] == self.units]
+        return fits[0] if len(fits) == 1 else axis
+
+def _kind(m):
+    "The class of PyTorch's layers that `m` belongs to, and its `Place` as that has it; two times None for others."
+    for classes,(axis,name) in _kinds.items():
+        for c in classes if isinstance(classes, tuple) else (classes,):
+            if isinstance(m, c):
+                units = getattr(m, name)
+                return c,Place(axis, units[-1] if isinstance(units, (tuple,list,torch.Size)) else units)
+    return None,None
+
+# %% ../../nbs/study/activations.ipynb #act00002
+def _by_parameter(m):
+    "The `Place` that a parameter of `m` itself tells, by its only axis that is longer than one; else None."
+    for p in m.parameters(recurse=False):
+        long = [d for d,n in enumerate(p.shape) if n > 1]
+        if p.ndim > 1 and len(long) == 1: return Place(long[0]-p.ndim)
+
+def _certain(m, c):
+    "Does `m` compute what PyTorch's class `c` does, so that `c` knows the axis?"
+    return type(m).forward is c.forward and not (issubclass(c, _layer_norms) and len(m.normalized_shape) > 1)
+
+def _norm_place(m, place, before):
+    "The `Place` for a layer norm over several axes, or with a `forward` of its own, which mostly turns the axes."
+    n = len(m.normalized_shape)
+    if n == 1: return place if before.axis is None else Place(before.axis, place.units)
+    return Place((-1 if n == 2 else -n) if before.axis is None else before.axis)
+
+def _place(m, before):
+    "The `Place` of the units of `m`, which comes after a layer that has them at `before`."
+    c,place = _kind(m)
+    if c and _certain(m, c): return Place(place.axis)
+    if c and issubclass(c, _layer_norms): return _norm_place(m, place, before)
+    if c: return place
+    inside = [o for o in m.modules() if _kind(o)[0]]
+    told = _by_parameter(m) or next((_kind(o)[1] for o in reversed(inside) if isinstance(o, _convs)), None)
+    return told or (_kind(inside[-1])[1] if inside else before)
+
+# %% ../../nbs/study/activations.ipynb #0190af8c
 @dataclass
 class Layer:
     name:str # in the model
     module:nn.Module
-    place:str # what it puts out, in words
-    like:nn.Module # the module that says on which axis the units are
+    words:str # what it puts out, in words
+    place:Place # of its units
 
-_last = nn.Linear,nn.Bilinear,nn.LayerNorm,nn.Embedding,nn.EmbeddingBag,nn.RNNBase,nn.MultiheadAttention # units on the last axis, others on axis 1
-
-def _axis(m, x):
-    "The axis of `x` on which the units of module `m` are."
-    channels_first = isinstance(m, nn.LayerNorm) and x.shape[-1] != m.normalized_shape[-1] # a LayerNorm2d: it turns the axes and turns them back
-    return -1 if isinstance(m, _last) and not channels_first else 1
-
-# %% ../../nbs/study/activations.ipynb #0190af8c
 def _has_params(m, recurse=True): return any(True for _ in m.parameters(recurse))
 
 def _describe(model):
     "A `Layer` for every module of `model`, by its id, and the ids of the leaves."
     names,ms = {id(m): n or type(m).__name__ for n,m in model.named_modules()},_modules(model)
     leaves = [m for m in ms if _closed(m) or not any(True for _ in m.children())]
-    after,like,res = {id(m): type(o).__name__ for m,o in zip(leaves, leaves[1:])},None,{}
+    after,before,res = {id(m): type(o).__name__ for m,o in zip(leaves, leaves[1:])},Place(),{}
     for m in ms:
-        name = type(m).__name__
-        if type(m).__module__ == nn.ReLU.__module__ and not _closed(m): place = f'after {name}' # one of PyTorch's activation functions
-        else: place = f'{name}, before {after[id(m)]}' if id(m) in after else name
-        if _has_params(m) or like is None: like = m
-        res[id(m)] = Layer(names[id(m)], m, place, like)
+        name,place = type(m).__name__,_place(m, before)
+        if type(m).__module__ == nn.ReLU.__module__ and not _closed(m): words = f'after {name}' # an activation function
+        else: words = f'{name}, before {after[id(m)]}' if id(m) in after else name
+        if _kind(m)[0]: before = Place(place.axis, _kind(m)[1].units)
+        res[id(m)] = Layer(names[id(m)], m, words, place)
     return res,{id(m) for m in leaves}
 
 # %% ../../nbs/study/activations.ipynb #7474d3ce
@@ -65,10 +118,12 @@ def _choose(model, modules=None, paramless=False):
     "The layers to watch in `model`: `modules`, or all of those that have parameters, or leaves without them too."
     layers,leaves = _describe(model)
     if modules is None:
-        return [o for i,o in layers.items() if _has_params(o.module, False) or i in leaves and (paramless or _has_params(o.module))]
+        wanted = {i for i in leaves if paramless or _has_params(layers[i].module)}
+        return [o for i,o in layers.items() if i in wanted or _has_params(o.module, False)]
     by_name = dict(model.named_modules())
     def one(m):
-        if isinstance(m, str) and m not in by_name: raise KeyError(f"there is no layer {m!r}; the layers are {[n for n in by_name if n]}")
+        if isinstance(m, str) and m not in by_name:
+            raise KeyError(f"there is no layer {m!r}; the layers are {[n for n in by_name if n]}")
         m = by_name[m] if isinstance(m, str) else m
         if id(m) not in layers: raise ValueError(f"modules names a {type(m).__name__} that is not a layer of the model")
         return id(m)
@@ -91,17 +146,16 @@ class Clock:
         self.phase,self.batch,self.count,self.recorded = None,0,dict(train=0, valid=0),set()
 
     def start(self, training, batch=0):
-        "A batch begins: the one after the last, or number `batch` if some have been passed over."
+        "A batch begins: the one after the last, or number `batch` if some have been passed over. Is it to be recorded?"
         phase = 'train' if training else 'valid'
         self.batch = max(self.count[phase], batch)
         self.count[phase] = self.batch+1
         wanted = self.batch % self.every == 0 if training else self.valid
         self.phase = phase if wanted else None
         if wanted: self.recorded.add(phase)
+        return wanted
 
-    def begin(self, model, inp): self.start(model.training) # a hook, and so is the next
-
-    def stop(self, *args): self.phase = None
+    def stop(self): self.phase = None
 
     def step(self, phase): return self.every if phase == 'train' else 1 # from one recorded batch to the next
 
@@ -109,58 +163,64 @@ class Clock:
 class Recorder:
     "Hooks on the layers of a model, and a `Series` for each tensor that they put out in training and in validation."
     def __init__(self, model, options):
-        self.options,self.layers = options,_choose(model, options.modules, options.include_paramless)
-        self.clock,self.series,self.handles,self.ended = Clock(options.every, options.valid),{},[],[]
+        self.model,self.options = model,options
+        self.layers = _choose(model, options.modules, options.include_paramless)
+        self.statistics = statistics(options.with_hist, options.lo, options.two_sided)
+        self.clock,self.series,self.units,self.handles,self.ended = Clock(options.every, options.valid),{},{},[],[]
 
-    @contextmanager
-    def epoch(self, keep=False): # keep the hooks, unless there is an error?
-        "With the hooks in place, however it ends."
-        collect = torch.compiler.disable(self.collect) if 'torch._dynamo' in sys.modules else self.collect # somebody compiles: not the hook
-        if not self.handles: self.handles = [o.module.register_forward_hook(partial(collect, i)) for i,o in enumerate(self.layers)]
-        try: yield
-        except BaseException:
-            keep = False
-            raise
-        finally:
-            self.end_epoch()
-            if not keep: self.detach()
-    def detach(self):
+    def begin(self, training, batch=0):
+        "A batch begins, of training or validation: hooks are on the layers until the model has been called once."
+        self.detach()
+        if not self.clock.start(training, batch): return
+        # somebody compiles the model: not the hook
+        collect = torch.compiler.disable(self.collect) if 'torch._dynamo' in sys.modules else self.collect
+        self.called,self.handles = False,[o.module.register_forward_hook(partial(collect, i)) for i,o in enumerate(self.layers)]
+        self.handles.append(self.model.register_forward_pre_hook(self.enter))
+        self.handles.append(self.model.register_forward_hook(self.detach, always_call=True))
+
+    def enter(self, model, inp):
+        "A hook: the model is called."
+        if self.called: self.detach() # the call before this one was interrupted
+        self.called = True
+
+    def detach(self, *args):
+        "A hook: the batch has been computed."
+        self.clock.stop()
         while self.handles: self.handles.pop().remove()
-
-    def follow(self, model):
-        "A batch is a call of `model`, of training if the model is in training mode."
-        self.handles += [model.register_forward_pre_hook(self.clock.begin), model.register_forward_hook(self.clock.stop, always_call=True)]
 
     def collect(self, i, m, inp, out):
         "The hook: note what layer `i`, the module `m`, puts out, or the gradients that come back to it."
-        if self.clock.phase is None: return
-        with torch._C.DisableTorchFunctionSubclass(): # fastai's own kinds of tensor take longer for everything
-            for part,x in enumerate(_tensors(out)):
-                note = partial(self.note, (self.clock.phase,i,part), self.clock.batch)
-                if self.options.is_forward: note(x)
-                elif x.requires_grad: x.register_hook(note)
+        for part,x in enumerate(_tensors(out)):
+            note = partial(self.note, (self.clock.phase,i,part), self.clock.batch)
+            if self.options.is_forward: note(x)
+            elif x.requires_grad: x.register_hook(note)
 
     def note(self, key, batch, x):
         if not x.numel(): return # no examples for this layer: no numbers to note
-        if key not in self.series:
-            o = self.options
-            self.series[key] = Series(_axis(self.layers[key[1]].like, x), o.lo if o.with_hist else None, o.two_sided, o.max_batches)
-        self.series[key].add(x.detach(), batch//self.clock.step(key[0]))
+        x = x.detach().as_subclass(Tensor) # fastai's own kinds of tensor take longer for everything
+        if key not in self.series: self.series[key] = Series(self.statistics, self.options.max_batches)
+        phase,i,part = key
+        self.series[key].add(x, batch//self.clock.step(phase))
+        if phase == 'train' and part == 0 and x.ndim:
+            if i not in self.units: self.units[i] = Units(self.layers[i].place.find(x.shape))
+            self.units[i].see(x)
 
     def dead(self):
         "For each epoch, the last one running perhaps, which units of which layer have not been active in training."
-        now = {i: ~s.units.seen.cpu() for (phase,i,part),s in self.series.items() if phase == 'train' and part == 0 and s.units.seen is not None}
+        now = {i: ~units.seen.cpu() for i,units in self.units.items() if units.seen is not None}
         return self.ended+[now] if now else self.ended
 
     def end_epoch(self):
-        self.clock.stop()
         self.ended = self.dead()
-        for s in self.series.values(): s.units.forget()
+        for units in self.units.values(): units.forget()
 
 # %% ../../nbs/study/activations.ipynb #8f54eb59
+_holders = nn.Sequential,nn.ModuleList,nn.ModuleDict
+
 def _listed(modules):
     "`modules` as a list, each a module or a name."
     if modules is None: return None
+    if isinstance(modules, _holders): return list(modules.children()) # as fastai does
     if isinstance(modules, (str,nn.Module)) or not isinstance(modules, Iterable):
         what = '' if isinstance(modules, nn.Module) else f' {modules!r}'
         raise TypeError(f"modules must be a list of modules or of their names; got {type(modules).__name__}{what}")
@@ -190,16 +250,20 @@ class Records:
     @delegates(Options)
     def __init__(self, with_hist=False, **kwargs): self._options,self._recorder = Options(with_hist, **kwargs),None
 
-    def _begin(self, model):
+    def begin_records(self, model):
+        "Forget what is on record, and be ready to record `model`; returns the `Recorder`."
         if self._recorder: self._recorder.detach()
         self._recorder = Recorder(model, self._options)
+        return self._recorder
 
-    def _watched(self): return self._recorder.layers
+    def watched(self):
+        "The `Recorder` that has, or would have, the records."
+        return self._recorder
 
     @property
     def layers(self) -> list: # names, in the order of their index
         "Names of the layers that are watched."
-        return [o.name for o in self._watched()]
+        return [o.name for o in self.watched().layers]
 
     def _find(self, layer):
         "Index and part of `layer`: an index, or a name, with `:1` behind it for the second tensor of a tuple, and so on."
@@ -222,18 +286,30 @@ class Records:
             raise RuntimeError("no batch of validation has been recorded: pass valid=True and train" if valid
                                else "no batch has been recorded yet: train first")
         found = sorted((i,part) for p,i,part in self._recorder.series if p == phase)
-        if not found: raise ValueError(f"none of the layers that are watched put out fractions in a batch on record (those of a compiled model are not called, "
-                                    f"if it was called before): {names}")
+        if not found: raise ValueError(f"none of the layers that are watched {self._nothing()}: {names}")
         return [names[i]+(f':{part}' if part else '') for i,part in found]
+
+    def _nothing(self):
+        "What must have happened if there is no record of a layer."
+        if self._options.is_forward: return ("put out fractions in a batch on record (those of a compiled model are not called, "
+                                             "if it was called before)")
+        return ("got a gradient in a batch on record: their parameters are frozen and those before them too, "
+                "or the batch was computed without gradients")
 
     def _rows(self, layer, valid=False):
         "All that is known about `layer`, one row per batch, on the CPU; and `step`, how many batches a row stands for."
         self._recorded(valid)
         phase = 'valid' if valid else 'train'
         series,step = self._recorder.series.get((phase, *self._find(layer))),self._recorder.clock.step(phase)
-        rows = series and series.rows()
-        if not rows: raise ValueError(f"layer {layer!r} put out no such tensor in any batch that was recorded")
+        if not series:
+            if not self._options.is_forward: raise ValueError(f"layer {layer!r} has no record. No such layer {self._nothing()}")
+            raise ValueError(f"layer {layer!r} put out no such tensor in any batch that was recorded")
+        rows = series.table()
         return rows | dict(batch=rows['batch']*step, step=series.width*step)
+
+    def curves(self): # list of `Statistic`
+        "The statistics that have a curve."
+        return [o for o in self.watched().statistics if o.title]
 
 # %% ../../nbs/study/activations.ipynb #433c1cf6
 class Tables(Records):
@@ -243,9 +319,8 @@ class Tables(Records):
         valid:bool=False, # of validation batches?
     ) -> L: # three lists with a number per batch
         "Mean, standard deviation and share of values near zero of what `layer` put out."
-        r = self._rows(layer, valid)
-        std = torch.where(r['n'] > 1, (r['far']/(r['n']-1)).sqrt(), torch.nan)
-        return L(L(o.tolist()) for o in (r['mean'], std, r['near']/r['n']))
+        rows = self._rows(layer, valid)
+        return L(L(rows[o.name].tolist()) for o in self.curves())
 
     def hist(self,
         layer:int|str, # index or name
@@ -253,26 +328,26 @@ class Tables(Records):
         overflow:bool=False, # a row more at each end, for what lies outside?
     ) -> Tensor: # `[bins,batches]`, smallest values first: log(1+count)
         "Histogram of what `layer` put out in every batch."
-        hist = self._rows(layer, valid)['hist']
+        rows = self._rows(layer, valid)
         if not self._options.with_hist: raise ValueError("no histogram was counted: pass with_hist=True")
-        return (hist if overflow else hist[:,1:-1]).t().float().log1p()
+        return (rows['hist'] if overflow else rows['hist'][:,1:-1]).t().log1p().float()
 
     @property
-    def stats(self) -> L: # of batches; each a list of layers; each a dictionary
+    def stats(self) -> L: # of batches; each a list of layers; each a dictionary, or None if there is no record of the layer
         "All records of training, laid out as in fastai; of a layer that puts out several tensors, the first."
-        def one(layer):
-            keys,vals = ('mean','std','near_zero'),list(self.layer_stats(layer))
-            if self._options.with_hist: keys,vals = (*keys,'hist'),[*vals,self._rows(layer)['hist'][:,1:-1].float()]
-            return [dict(zip(keys, o)) for o in zip(*vals)]
-        return L(L(o) for o in zip(*(one(o) for o in self._recorded() if o in self.layers)))
+        found = self._recorded()
+        tables = [self._rows(o) if o in found else None for o in self.layers]
+        at = [{} if t is None else {b: i for i,b in enumerate(t['batch'].tolist())} for t in tables]
+        def one(table, i): return None if i is None else {o.name: o.entry(table[o.name][i]) for o in self.watched().statistics}
+        return L(L(one(t, rows.get(b)) for t,rows in zip(tables, at)) for b in sorted({b for rows in at for b in rows}))
 
     def to_frame(self): # a pandas `DataFrame`
         "One row for every layer and batch."
         import pandas as pd
         def one(phase, layer):
-            rows,(mean,std,near) = self._rows(layer, phase == 'valid'),self.layer_stats(layer, phase == 'valid')
-            return pd.DataFrame(dict(phase=phase, batch=rows['batch'].numpy(), layer=layer, n=rows['n'].long().numpy(),
-                                     mean=mean, std=std, near_zero=near))
+            rows = self._rows(layer, phase == 'valid')
+            known = dict(phase=phase, batch=rows['batch'].numpy(), layer=layer, n=rows['n'].long().numpy())
+            return pd.DataFrame(known | {o.name: rows[o.name].numpy() for o in self.curves()})
         phases = sorted(self._recorder.clock.recorded) if self._recorder else []
         return pd.concat([one(p, o) for p in phases or ['train'] for o in self._recorded(p == 'valid')], ignore_index=True)
 
@@ -283,34 +358,35 @@ def _mark_broken(ax):
     if not broken: return
     first = min(broken)
     ax.axvline(first, color='black', linestyle=':')
-    ax.annotate(f' not finite from batch {first:g}', (first, 0.5), xycoords=('data','axes fraction'), rotation=90, va='center', ha='right')
+    ax.annotate(f' not finite from batch {first:g}', (first, 0.5), xycoords=('data','axes fraction'),
+                rotation=90, va='center', ha='right')
 
 # %% ../../nbs/study/activations.ipynb #d58a02e6
 class Pictures(Tables):
     "The records of a model's layers, drawn."
     def _label(self, layer):
         i,part = self._find(layer)
-        o = self._watched()[i]
-        return f"{o.name}{f':{part}' if part else ''} ({o.place})"
+        o = self.watched().layers[i]
+        return f"{o.name}{f':{part}' if part else ''} ({o.words})"
 
     def plot_layer_stats(self,
         layer:int|str=None, # index, as in fastai, or name; by default all layers
         valid:bool=False, # of validation batches?
-    ): # three axes
+    ): # axes, one for each statistic
         "Mean, standard deviation and share near zero over the batches."
         import matplotlib.pyplot as plt
         which = self._recorded(valid) if layer is None else [layer]
-        stats = [(self._rows(o, valid)['batch'],self.layer_stats(o, valid)) for o in which]
-        fig,axs = plt.subplots(1, 3, figsize=(12,3))
-        for i,(name,(batch,ys)) in enumerate(zip(which, stats)):
-            style = {} if layer is not None else dict(color=plt.cm.viridis(.9*i/max(1, len(which)-1)), ls=('-','--','-.',':')[i%4], label=name)
-            for ax,y in zip(axs, ys): ax.plot(batch.tolist(), y, **style)
-        near = 'from -0.05 to 0.05' if self._options.two_sided else 'up to 0.05'
-        for ax,title in zip(axs, ('mean', 'standard deviation', f'near zero: share {near}')):
-            ax.set(title=title, xlabel='batch')
+        tables,curves = [self._rows(o, valid) for o in which],self.curves()
+        fig,axs = plt.subplots(1, len(curves), figsize=(4*len(curves),3))
+        for ax,curve in zip(axs, curves):
+            for i,(name,rows) in enumerate(zip(which, tables)):
+                color = plt.cm.viridis(.9*i/max(1, len(which)-1))
+                style = {} if layer is not None else dict(color=color, ls=('-','--','-.',':')[i%4], label=name)
+                ax.plot(rows['batch'].tolist(), rows[curve.name].tolist(), **style)
+            ax.set(title=curve.title, xlabel='batch')
             _mark_broken(ax)
-        if layer is None: axs[2].legend(handles=axs[2].lines[:len(which):math.ceil(len(which)/16)], title='layer', loc='center left',
-                                        bbox_to_anchor=(1.02,.5), fontsize=8)
+        some = axs[-1].lines[:len(which):math.ceil(len(which)/16)] # with many layers the legend names some
+        if layer is None: axs[-1].legend(handles=some, title='layer', loc='center left', bbox_to_anchor=(1.02,.5), fontsize=8)
         else: fig.suptitle(self._label(layer))
         return axs
 
@@ -321,7 +397,7 @@ class Pictures(Tables):
         valid:bool=False, # of validation batches?
         overflow:bool=False, # a row more at each end, for what lies outside?
     ): # the axes
-        "The colourful dimension: every column of pixels is one batch's histogram, the smallest values at the bottom."
+        "The colorful dimension: every column of pixels is one batch's histogram, the smallest values at the bottom."
         import matplotlib.pyplot as plt
         hist,rows = self.hist(layer, valid, overflow),self._rows(layer, valid)
         batch,step = rows['batch'],rows['step']
@@ -330,7 +406,8 @@ class Pictures(Tables):
         res[:,column] = hist
         if ax is None: ax = plt.subplots(figsize=figsize)[1]
         pad = .25 if overflow else 0
-        im = ax.imshow(res, origin='lower', aspect='auto', cmap='viridis', extent=(batch[0], batch[-1]+step, self._options.lo-pad, 10+pad))
+        extent = batch[0],batch[-1]+step,self._options.lo-pad,10+pad
+        im = ax.imshow(res, origin='lower', aspect='auto', cmap='viridis', extent=extent)
         ax.set(xlabel='batch', ylabel='value', title=self._label(layer))
         ax.figure.colorbar(im, ax=ax, label='log(1 + count)')
         return ax
@@ -356,16 +433,25 @@ class ActivationRecords(Pictures):
         self._recorder.end_epoch()
 
 # %% ../../nbs/study/activations.ipynb #d5dc8d73
+class _Begin:
+    "A hook before the model is called: a batch begins."
+    def __init__(self, recorder): self.recorder = recorder
+    def __call__(self, model, inp): self.recorder.begin(model.training)
+    def __reduce__(self): return getattr, ({}, 'get') # in a saved model it passes `inp` on, and needs no library for that
+
 @contextmanager
 @delegates(ActivationRecords)
 def record_activations(
-    model:nn.Module, # while the block runs its layers have hooks
+    model:nn.Module, # while the block runs, it has a hook
     with_hist:bool=False, # count histograms too?
     **kwargs
 ): # yields `ActivationRecords`
     "In a `with` block, record what the layers of `model` put out: each call of it in training mode is a batch."
     stats = ActivationRecords(with_hist, **kwargs)
-    stats._begin(kind('model', model, nn.Module, 'an nn.Module'))
-    with stats._recorder.epoch():
-        stats._recorder.follow(model)
-        yield stats
+    recorder = stats.begin_records(kind('model', model, nn.Module, 'an nn.Module'))
+    handle = model.register_forward_pre_hook(_Begin(recorder))
+    try: yield stats
+    finally:
+        handle.remove()
+        recorder.detach()
+        recorder.end_epoch()

@@ -7,21 +7,21 @@ __all__ = ['ReceptiveField']
 
 # %% ../../nbs/trace/fields.ipynb #ce9e81c7
 import math
-import warnings
 from difflib import get_close_matches
 import torch
 from torch import Tensor
 from ..checks import whole
-from .probing import _at, _box
-from .reach import Node, _map_dims, _size, node_field
-from .tracing import tell
+from .probing import index_at, bounding_box
+from .internals import plain_name
+from .reach import Node, map_dims, field_size, node_field
+from .tracing import plain_jump, tell, warn
 
 # %% ../../nbs/trace/fields.ipynb #00880e30
-def _layer_node(t, layer):
+def layer_node(t, layer):
     "The output of the last call of `layer` in the traced model, and its place among the tensors that were returned."
     if layer is None: found = t.out
     else:
-        layer = layer.replace('_orig_mod.', '') if isinstance(layer, str) and layer not in t.names else layer # compiled models are unwrapped
+        if isinstance(layer, str) and layer not in t.names: layer = plain_name(layer) # compiled models are unwrapped
         if layer not in t.names:
             near = get_close_matches(str(layer), t.names, 3)
             raise KeyError(f"layer {layer!r} is not in the model; {'did you mean one of' if near else 'it has'} {near or t.names[:8]}")
@@ -29,16 +29,16 @@ def _layer_node(t, layer):
     what = 'the model' if layer is None else f'layer {layer!r}'
     if found is None: raise ValueError(f"{what} is never called in evaluation mode")
     if not found: raise ValueError(f"{what} returns no tensor that is known to depend on the input" + ''.join(f'; {n}' for n in t.notes))
-    if len(found) > 1: warnings.warn(f"{what} returns {len(found)} tensors; this is about the first one, of shape {found[0][1].shape}", stacklevel=3)
+    if len(found) > 1: warn(f"{what} returns {len(found)} tensors; this is about the first one, of shape {found[0][1].shape}")
     tell(t, places_only=True)
     return found[0][::-1]
 
 # %% ../../nbs/trace/fields.ipynb #9d67f824
 _axes = {1: ('col',), 2: ('row','col'), 3: ('depth','row','col')}
 
-def _place(node, row, col, depth):
+def check_place(node, row, col, depth):
     "The place on the map of `node`, checked, as an index of each axis; `None` if it is not a map and none was asked for."
-    dims,n = _map_dims(node),len(node.ends)
+    dims,n = map_dims(node),len(node.ends)
     given = [v for v in (depth,row,col) if v is not None]
     if dims is None and not given: return None
     if dims is None: raise ValueError(f"row and col must be left out: the layer's output of shape {node.shape[1:]} is not a map")
@@ -53,10 +53,10 @@ class ReceptiveField:
     def __init__(self, node:Node, image_size:tuple):
         self.node,self.image_size = node,tuple(image_size)
         self.first,self.last = zip(*[node_field(node, k) for k in range(len(image_size))]) if image_size else ((),())
-        sizes = [_size(node, k, n) for k,n in enumerate(self.image_size)]
+        sizes = [field_size(node, k, n) for k,n in enumerate(self.image_size)]
         self.whole = tuple(s == math.inf for s in sizes) # does some position see the whole image, by construction?
         self.size = tuple(n if w else s for s,n,w in zip(sizes, self.image_size, self.whole)) # pixels, of the position that sees most
-        self.jump = tuple(None if j is None or not _map_dims(node) else int(j) if j == int(j) else float(j) for j in node.jumps)
+        self.jump = tuple(plain_jump(j) if map_dims(node) else None for j in node.jumps)
         # where the field of the first position starts; negative: in the padding; None: it depends on nothing
         self.start = tuple(0 if f[0] == -math.inf or w else None if f[0] == math.inf else int(f[0]) for f,w in zip(self.first, self.whole))
 
@@ -64,7 +64,7 @@ class ReceptiveField:
         row:int=None, col:int=None, depth:int=None, # position on the layer's map; leave out if it is not a map
     ) -> tuple: # (first, end) for each axis, as in a slice, cut at the image's borders; `None` if nothing is left
         "The part of the image that one position depends on."
-        place = _place(self.node, row, col, depth)
+        place = check_place(self.node, row, col, depth)
         at = [slice(None) if place is None else slice(i, i+1) for i in place or self.size]
         ends = [(max(0, f[i].min().item()), min(n-1, l[i].max().item())+1) for f,l,n,i in zip(self.first, self.last, self.image_size, at)]
         return tuple((int(a), int(b)) for a,b in ends) if all(a < b for a,b in ends) else None
@@ -72,10 +72,10 @@ class ReceptiveField:
     def __repr__(self): return f"ReceptiveField(size={self.size}, jump={self.jump}, start={self.start}, whole={self.whole})"
 
 # %% ../../nbs/trace/fields.ipynb #0cec146a
-def _walk_back(t, node, place):
+def walk_back(t, node, place):
     "For each node that the activation at `place` depends on, which of its values."
     mask = torch.zeros(node.shape, dtype=torch.bool)
-    mask[_at(node.shape, _map_dims(node), place)] = True
+    mask[index_at(node.shape, map_dims(node), place)] = True
     masks = {node: mask}
     for n in reversed(t.order):
         if n not in masks or not n.srcs: continue
@@ -83,16 +83,16 @@ def _walk_back(t, node, place):
     return masks
 
 # %% ../../nbs/trace/fields.ipynb #584ecc05
-_edges = {1: ('left','right'), 2: ('top','bottom','left','right'), 3: ('front','back','top','bottom','left','right')}
+edge_names = {1: ('left','right'), 2: ('top','bottom','left','right'), 3: ('front','back','top','bottom','left','right')}
 
-def _precedent(name, kind, node, masks):
-    dims = _map_dims(node)
-    box = _box(masks[node], dims) if dims and node in masks else None
+def precedent_row(name, kind, node, masks):
+    dims = map_dims(node)
+    box = bounding_box(masks[node], dims) if dims and node in masks else None
     if box is None: return None
     return [name, kind, tuple(node.shape[d] for d in dims), *[e for ends in box for e in ends], tuple(b-a for a,b in box)]
 
 # %% ../../nbs/trace/fields.ipynb #1296755c
-def _batch(x): # `x` as a batch of images
+def image_batch(x): # `x` as a batch of images
     if not isinstance(x, Tensor): raise TypeError(f"x must be a tensor [N,channels,rows,columns]; got {type(x).__name__}")
     if x.dim() not in (3,4): raise ValueError(f"x must be a tensor [N,channels,rows,columns] or [channels,rows,columns]; got shape {list(x.shape)}")
     if x.is_meta: raise ValueError("x must have numbers; it is on the device meta")

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn, Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
-from convlab.trace.twin import Guard, _apart, _tensors, _twin
+from .internals import tree_map, unwrapped
+from .running import Guard, hook_layers, in_place, named_layers, tensors_in
 
 # %% ../../nbs/trace/probing.ipynb #48d29670
 _passed = set('''relu relu6 hardtanh leaky_relu elu selu celu silu gelu mish sigmoid logsigmoid hardsigmoid hardswish tanh hardshrink
@@ -87,36 +87,37 @@ class _Positive(TorchFunctionMode):
             return func(*args, **kwargs)
 
 # %% ../../nbs/trace/probing.ipynb #cda356e9
-class _Reached(Exception): pass
+class _Reached(BaseException): pass # which no model catches
 
-def _run_to(model, x, layer, times=1, nth=0, grad=False, mode=None):
+def run_to(model, x, layer, times=1, nth=0, grad=False, mode=None):
     "Tensor number `nth` of what `layer` returns at its call number `times`; what comes later is not run."
-    got,twin = [],_twin(model)
-    for p in twin.parameters() if mode else (): mode.positive(p) # now: random numbers may be forbidden later, as inside `vmap`
-    def _keep(m, args, out):
-        got.append(_tensors(out)[nth])
+    got,model = [],unwrapped(model)
+    for p in model.parameters() if mode else (): mode.positive(p) # now: random numbers may be forbidden later, as inside `vmap`
+    def keep(name, m, given, out):
+        got.append(tensors_in(out)[nth])
         if len(got) == times: raise _Reached
-    twin.get_submodule(layer or '').register_forward_hook(_keep)
-    with torch.inference_mode(False), torch.set_grad_enabled(grad), _apart(), Guard(twin), mode or nullcontext():
-        try: twin(x)
+    with in_place(model, Guard(model), grad):
+        hook_layers({layer: named_layers(model)[layer or '']}, lambda name, m: None, keep)
+        try:
+            with mode or nullcontext(): model(x)
         except _Reached: pass
     return got[-1]
 
 # %% ../../nbs/trace/probing.ipynb #7000068e
-def _probed(model, shape, layer, times, nth, at, seed):
+def probe_gradient(model, shape, layer, times, nth, at, seed):
     "The gradient of what is `at` a place of the output of `layer` by a positive input of this shape."
     device = next((p.device for p in model.parameters()), torch.device('cpu'))
     if device.type == 'meta': raise ValueError("model must have numbers; its parameters are on the device meta")
     dtype = torch.float32 if device.type == 'mps' else torch.float64 # which Apple's processors lack
-    x = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(device, dtype)
-    x.requires_grad_()
-    out = _run_to(model, x, layer, times, nth, True, _Positive(seed, dtype))
+    with torch.inference_mode(False):
+        x = torch.rand(shape, dtype=torch.float64, device='cpu', generator=torch.Generator().manual_seed(seed)).to(device, dtype).requires_grad_()
+    out = run_to(model, x, layer, times, nth, True, _Positive(seed, dtype))
     with torch.enable_grad(): # as different weights, so that no two channels cancel
         if out.requires_grad: out = out*(torch.rand(out.shape, generator=torch.Generator().manual_seed(seed)) + .5).to(device, dtype)
-    return _grad(out, at, x)
+    return gradient_by(out, at, x)
 
 # %% ../../nbs/trace/probing.ipynb #65612dc5
-def _grad(out, at, x):
+def gradient_by(out, at, x):
     "The gradient by `x` of what is `at` a place of `out`; zeros if `out` does not depend on `x`."
     if not out.requires_grad: return torch.zeros_like(x)
     with torch.inference_mode(False), torch.enable_grad(): grad, = torch.autograd.grad(out[at].sum(), x, allow_unused=True)
@@ -127,11 +128,11 @@ def _span(hit): # (first, end) of what is true in a vector
     at = hit.nonzero()
     return int(at[0]), int(at[-1])+1
 
-def _box(hit, dims): # the smallest box along `dims` round what is true
+def bounding_box(hit, dims): # the smallest box along `dims` round what is true
     for d,s in enumerate(hit.stride()):
         if s == 0 and d not in dims: hit = hit.narrow(d, 0, min(1, hit.shape[d]))
     if not hit.any(): return None
     return tuple(_span(hit.movedim(d, 0).reshape(hit.shape[d], -1).any(1)) for d in dims)
 
-def _at(shape, dims, place): # an index: this place of a map, in all channels
+def index_at(shape, dims, place): # an index: this place of a map, in all channels
     return tuple(place[dims.index(d)] if place is not None and d in dims else slice(None) for d in range(len(shape)))

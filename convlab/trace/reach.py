@@ -17,13 +17,15 @@ class Node:
         shape, # of the tensor
         how=None, # what made it: `Point`, `Mix`, `Scan`, `Move`, `Window` or `Pairs`; `None` for the image, and for what does not depend on it
         srcs=(), # the nodes that it was made from
+        steps=None, # for a dimension of the source how its positions step in this one
+        status='exact', # of the field: 'exact', 'upper bound' or 'depends on the data'
     ):
-        self.shape,self.how,self.srcs = tuple(shape),how,list(srcs)
+        self.shape,self.how,self.srcs,self.steps,self.status = tuple(shape),how,list(srcs),steps or {},status
         self.ends = [] # for each axis of the image: first position, and minus the last one; so the smallest is always the widest
         self.dims = [] # for each axis of the image: the set of dimensions along which it runs here
         self.jumps = [] # for each axis of the image: how far it moves when we move by one here; `None` if nothing moves
 
-def _map_dims(node):
+def map_dims(node):
     "For each axis of the image the dimension of `node` that it runs along; `None` if `node` is not a map."
     n,rank = len(node.dims),len(node.shape)
     def one(k, dims): # what was merged to a single position is a map still, of one row and one column
@@ -33,25 +35,25 @@ def _map_dims(node):
     return res if n and None not in res and len(set(res)) == n else None
 
 # %% ../../nbs/trace/reach.ipynb #42000dff
-def _small(t): # `t` without the repetitions that `expand` pretends
+def unexpanded(t): # `t` without the repetitions that `expand` pretends
     for d,s in enumerate(t.stride()):
         if s == 0 and t.shape[d] > 1: t = t.narrow(d, 0, 1)
     return t
 
 def _compress(t): # the same values as `t`, with pretended repetitions wherever it repeats
-    shape,t = t.shape,_small(t)
+    shape,t = t.shape,unexpanded(t)
     for d,n in enumerate(t.shape):
         one = t.narrow(d, 0, min(n, 1))
         if n > 1 and torch.equal(t, one.expand_as(t)): t = one
     return t.expand(shape)
 
-def _amin(t, dims): # the smallest of `t` along `dims`, which keep one place; infinity if there is nothing
+def amin_kept(t, dims): # the smallest of `t` along `dims`, which keep one place; infinity if there is nothing
     if any(not t.shape[d] for d in dims): return t.new_full([1 if d in dims else n for d,n in enumerate(t.shape)], math.inf)
     return t.amin(dims, keepdim=True)
 
 def _least(ts, shape): # the smallest of `ts`, broadcast to `shape`
-    res = _small(ts[0])
-    for t in ts[1:]: res = torch.minimum(res, _small(t))
+    res = unexpanded(ts[0])
+    for t in ts[1:]: res = torch.minimum(res, unexpanded(t))
     return res.expand(shape)
 
 # %% ../../nbs/trace/reach.ipynb #2ba65d67
@@ -70,7 +72,7 @@ class Chosen(Point):
     def __init__(self, *hidden): self.hidden = hidden # for each source bools `[...]` that stretch to the output, or `None`
 
     def ends(self, ts, shape, slopes):
-        return _least([t if h is None else torch.where(h, math.inf, _small(t)) for t,h in zip(ts, self.hidden)], shape)
+        return _least([t if h is None else torch.where(h, math.inf, unexpanded(t)) for t,h in zip(ts, self.hidden)], shape)
 
     def back(self, mask, shapes): return [_fold(mask if h is None else mask & ~h, s) for s,h in zip(shapes, self.hidden)]
 
@@ -99,7 +101,7 @@ class Mix:
         res = []
         for i,t in enumerate(ts):
             dims,keep,meet = self.meet(i, t.shape, shape)
-            if dims: t = _amin(_small(t), dims)
+            if dims: t = amin_kept(unexpanded(t), dims)
             res.append(t.expand(keep).reshape(meet))
         return _least(res, shape)
 
@@ -120,7 +122,7 @@ class Scan:
     def __init__(self, dim): self.dim,self.merged = dim,[(dim,)] # the last place sees all
 
     def ends(self, ts, shape, slopes):
-        t = _small(ts[0])
+        t = unexpanded(ts[0])
         return (t.cummin(self.dim)[0] if t.dim() else t).expand(shape)
 
     def back(self, mask, shapes):
@@ -135,18 +137,24 @@ class Move:
         run, # the operation, on a list of tensors
         consts, # for each of them its shape if it does not depend on the image, else `None`
         where=None, # says where a dimension of a source went; if not given, the operation is asked
-    ): self.run,self.consts,self.where = run,consts,where
+        inserts=True, # may it put in values of its own, such as the zeros around what `unfold` cuts up?
+    ): self.run,self.consts,self.where,self.inserts = run,consts,where,inserts
 
     def fill(self, ts, value): # `ts`, with `value` where the operation takes a constant
         it = iter(ts)
         return [next(it) if c is None else torch.tensor(value, dtype=ts[0].dtype).expand(c) for c in self.consts]
 
-    def ends(self, ts, shape, slopes): return _compress(self.run(self.fill(ts, math.inf))).expand(shape)
+    def ends(self, ts, shape, slopes):
+        res = self.run(self.fill(ts, math.inf))
+        if self.inserts: # what is 0 where every source is 1
+            ones = [torch.ones((), dtype=t.dtype).expand(t.shape) for t in ts]
+            res = torch.where(self.run(self.fill(ones, 1.)) == 0, math.inf, res)
+        return _compress(res).expand(shape)
 
-    def numbered(self, shapes): # where the values come from: their numbers, one source counted after the other
+    def numbered(self, shapes): # where values come from: numbers, one source counted after the other; -1: nowhere
         sizes = [math.prod(s) for s in shapes]
-        ids = torch.arange(sum(sizes), dtype=torch.float64).split(sizes)
-        return self.run(self.fill([i.reshape(s) for i,s in zip(ids, shapes)], -1.)).long(), sizes
+        ids = torch.arange(1, sum(sizes)+1, dtype=torch.float64).split(sizes)
+        return self.run(self.fill([i.reshape(s) for i,s in zip(ids, shapes)], 0.)).long() - 1, sizes
 
     def back(self, mask, shapes):
         got,sizes = self.numbered(shapes)
@@ -168,17 +176,17 @@ class Move:
         return res
 
 # %% ../../nbs/trace/reach.ipynb #2ccf2fbb
-def _conv_taps(n_out, ks, stride=1, padding=0, dilation=1): # [n_out,ks]: where the kernel looks
+def conv_taps(n_out, ks, stride=1, padding=0, dilation=1): # [n_out,ks]: where the kernel looks
     return torch.arange(n_out)[:,None]*stride - padding + torch.arange(ks)*dilation
 
 # %% ../../nbs/trace/reach.ipynb #4751583d
-_nowhere = -10**9
+nowhere = -10**9
 
-def _transposed_taps(n_out, ks, stride=1, padding=0, dilation=1):
+def transposed_taps(n_out, ks, stride=1, padding=0, dilation=1):
     at = torch.arange(n_out)[:,None] + padding - torch.arange(ks)*dilation
-    return torch.where(at%stride == 0, at//stride, _nowhere)
+    return torch.where(at%stride == 0, at//stride, nowhere)
 
-def _adaptive_taps(n_out, n_in):
+def adaptive_taps(n_out, n_in):
     o = torch.arange(n_out)
     first,last = o*n_in//n_out, -(-(o+1)*n_in//n_out) - 1
     return torch.minimum(first[:,None] + torch.arange(int((last-first).max())+1), last[:,None])
@@ -188,24 +196,25 @@ def _look(t, d, taps, slope):
     "The smallest end at the `taps` along dimension `d`; `slope`: how ends grow along it."
     n,shape = t.shape[d],list(t.shape)
     shape[d] = len(taps)
-    if not slope and (n == 1 or t.stride(d) == 0) and (taps != _nowhere).any(1).all():
-        return t.narrow(d, 0, 1).expand(shape)
+    if not slope: # no axis of the image runs here: outside is nothing
+        taps = torch.where((taps < 0) | (taps >= n), nowhere, taps)
+        if (n == 1 or t.stride(d) == 0) and (taps != nowhere).any(1).all(): return t.narrow(d, 0, 1).expand(shape)
     period = min(slope.denominator, n) # after upsampling by 2, the jump is 1/2 and ends come in pairs
     at = torch.where(taps < 0, taps%period, torch.where(taps >= n, n-period + (taps-n)%period, taps))
-    up = torch.where(taps == _nowhere, 0, (taps-at)*float(slope)).float()
-    t = _small(t.movedim(d, -1))
-    t = torch.where(taps == _nowhere, math.inf, t.expand(*t.shape[:-1], n)[...,at] + up)
+    up = torch.where(taps == nowhere, 0, (taps-at)*float(slope)).float()
+    t = unexpanded(t.movedim(d, -1))
+    t = torch.where(taps == nowhere, math.inf, t.expand(*t.shape[:-1], n)[...,at] + up)
     return t.amin(-1).movedim(-1, d).expand(shape)
 
 # %% ../../nbs/trace/reach.ipynb #d15de747
 def _mix_channels(t, groups, nf):
-    n = [-1]*(t.dim()-2)
+    n = t.shape[2:]
     if t.shape[1] == 1 or t.stride(1) == 0: return t.narrow(1, 0, 1).expand(-1, nf, *n)
-    t = _small(t).unflatten(1, (groups, -1)).amin(2)
-    return t.unsqueeze(2).expand(-1, -1, nf//groups, *n).flatten(1, 2)
+    t = unexpanded(t).unflatten(1, (groups, -1)).amin(2) # n: its full sizes, which what follows needs to know
+    return t.unsqueeze(2).expand(-1, -1, nf//groups, *t.shape[2:]).flatten(1, 2).expand(-1, -1, *n)
 
 def _reach(taps, n): # [n_out,n]: does an output position look at an input position?
-    res = torch.zeros(len(taps), n)
+    res = torch.zeros(len(taps), n, dtype=torch.float32)
     out,tap = torch.nonzero((taps >= 0) & (taps < n), as_tuple=True)
     res[out, taps[out,tap]] = 1
     return res
@@ -242,7 +251,7 @@ class Pairs:
         self.pairs,self.runs = pairs,runs
 
     def ends(self, ts, shape, slopes):
-        res = torch.full((math.prod(shape),), math.inf)
+        res = torch.full((math.prod(shape),), math.inf, dtype=torch.float32)
         for t,(out,src) in zip(ts, self.pairs): res.scatter_reduce_(0, out, t.reshape(-1)[src], 'amin')
         return _compress(res.reshape(shape))
 
@@ -264,14 +273,14 @@ def node_field(
     return first.expand(shape).reshape(-1),last.expand(shape).reshape(-1)
 
 def _hull(node, k): # the dimensions that are positions, and first and last of all values at a position, repetitions left out
-    dims = _map_dims(node)
+    dims = map_dims(node)
     keep = [dims[k]] if dims else sorted(node.dims[k])
     merge = [d for d in range(len(node.shape)) if d not in keep]
-    first,last = [_amin(_small(e), merge) if merge else _small(e) for e in node.ends[k]]
+    first,last = [amin_kept(unexpanded(e), merge) if merge else unexpanded(e) for e in node.ends[k]]
     return keep,first,-last
 
 # %% ../../nbs/trace/reach.ipynb #a8fef07d
-def _size(
+def field_size(
     node:Node, k:int, # as for `node_field`
     n:int, # length of the axis
 ) -> float: # infinite: the whole image, 0: nothing

@@ -11,27 +11,35 @@ from fractions import Fraction
 from types import SimpleNamespace
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
-from convlab.trace.reach import Chosen, Mix, Move, Pairs, Point, Scan, Window, _adaptive_taps, _conv_taps, _nowhere, _transposed_taps
-from convlab.trace.twin import _memory
+from .reach import Chosen, Mix, Move, Pairs, Point, Scan, Window, adaptive_taps, conv_taps, nowhere, transposed_taps
+from .internals import is_operation, memory_key, tree_leaves, tree_map
 
 # %% ../../nbs/trace/rules.ipynb #344eb2f2
 class NeedsNumbers(Exception): "A rule needs values, and the tensor has none."
 
 # %% ../../nbs/trace/rules.ipynb #bf7b9406
-class _Call: # one operation with its arguments, as they were before it ran
+class Call: # one operation with its arguments, as they were before it ran
     def __init__(self, func, args, kwargs, tracer):
         self.func,self.args,self.kwargs = func,args,kwargs
-        self.mutable = func._schema.is_mutable
-        self.space,name = func.namespace,func._schema.name.split('::')[1]
-        self.name = name.rstrip('_') if self.mutable else name # relu_ is relu
+        self._described() if is_operation(func) else self._of_functions()
         self.title = f'{self.space}::{self.name}'
-        self.params = {a.name:(i, a.default_value) for i,a in enumerate(func._schema.arguments)}
         self.tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         self.shapes = {id(t):tuple(t.shape) for t in self.tensors}
         self.nodes,self.known = {id(t):n for t in self.tensors if (n := tracer.node(t))},tracer.values
-        self.moves_only = func.is_view or torch.Tag.inplace_view in func.tags or self.name in _moves
         self.has_rule,self.notes = self.name in _rules,[]
+        self.status = 'exact' # of what its rule says
+
+    def _described(self): # by a schema
+        func,schema = self.func,self.func._schema
+        self.mutable = schema.is_mutable
+        self.space,name = func.namespace,schema.name.split('::')[1]
+        self.name = name.rstrip('_') if self.mutable else name # relu_ is relu
+        self.params = {a.name:(i, a.default_value) for i,a in enumerate(schema.arguments)}
+        view = func.is_view or torch.Tag.inplace_view in func.tags
+        self.moves_only,self.inserts = view or self.name in _moves,not view
+
+    def _of_functions(self): # an operation that takes functions, such as `flex_attention`
+        self.mutable,self.space,self.name,self.params,self.moves_only = False,'higher_order',self.func.name(),{},False
 
     def ran(self, out, written): # what it returned, and which tensors it wrote into
         self.many,self.written = isinstance(out, (list,tuple)),written
@@ -44,12 +52,17 @@ class _Call: # one operation with its arguments, as they were before it ran
 
     def shape(self, t): return self.shapes[id(t)] # some operations change it in place
     def values(self, t): # of a constant
-        if t.is_meta: t = self.known.get(_memory(t), t)
+        if t.is_meta: t = self.known.get(memory_key(t), t)
         if t.is_meta: raise NeedsNumbers(self.title)
-        return t.detach().cpu()
+        return t.detach().cpu().clone() # the model may write into it
+
+    def let_go(self): # of all tensors that depend on the image: the rule needs no more than their shapes
+        def empty(t): return torch.empty(self.shapes[id(t)], dtype=t.dtype, device='meta') if isinstance(t, Tensor) and id(t) in self.nodes else t
+        self.args,self.kwargs = tree_map(empty, (self.args, self.kwargs))
+        self.tensors,self.outs,self.out,self.written = [],[],None,[]
 
 # %% ../../nbs/trace/rules.ipynb #cdf47d3d
-def _rule(how, srcs, steps=None, ks=None, stride=None, padding=None):
+def make_rule(how, srcs, steps=None, ks=None, stride=None, padding=None):
     return SimpleNamespace(how=how, srcs=srcs, steps=steps or {}, ks=ks, stride=stride, padding=padding)
 
 _rules = {}
@@ -68,10 +81,10 @@ def _conv(c):
 def _conv_rule(c, x, shape, up, args, groups):
     n,ks = len(shape)-2,list(shape[2:])
     s,p,dil = (_tup(v, n) for v in args)
-    taps = _transposed_taps if up else _conv_taps
+    taps = transposed_taps if up else conv_taps
     how = Window({i+2: taps(c.out.shape[i+2], ks[i], s[i], p[i], dil[i]) for i in range(n)}, groups)
     steps = {i+2: Fraction(1, s[i]) if up else Fraction(s[i]) for i in range(n)}
-    return _rule(how, [x], steps, ks, s, p)
+    return make_rule(how, [x], steps, ks, s, p)
 
 # %% ../../nbs/trace/rules.ipynb #d18af0ef
 @_rule_for('''max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices
@@ -81,36 +94,42 @@ def _pool(c):
     ks = _tup(c['kernel_size'], n)
     s,p,dil = (_tup(v, n) for v in (c['stride'] or ks, c['padding'], c['dilation'] or 1))
     at = range(x.dim()-n, x.dim())
-    how = Window({d: _conv_taps(c.out.shape[d], *a) for d,*a in zip(at, ks, s, p, dil)})
-    return _rule(how, [x], {d: Fraction(v) for d,v in zip(at, s)}, ks, s, p)
+    how = Window({d: conv_taps(c.out.shape[d], *a) for d,*a in zip(at, ks, s, p, dil)})
+    return make_rule(how, [x], {d: Fraction(v) for d,v in zip(at, s)}, ks, s, p)
 
 # %% ../../nbs/trace/rules.ipynb #e33f0287
 @_rule_for('_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d adaptive_max_pool2d adaptive_max_pool3d')
 def _adaptive(c):
     x,n = c.args[0],len(c['output_size'])
     at = {d: (x.shape[d], c.out.shape[d]) for d in range(x.dim()-n, x.dim())}
-    how = Window({d: _adaptive_taps(out, ins) for d,(ins,out) in at.items()}, merged=tuple(d for d,(_,out) in at.items() if out == 1))
-    return _rule(how, [x], {d: Fraction(ins, out) for d,(ins,out) in at.items()})
+    how = Window({d: adaptive_taps(out, ins) for d,(ins,out) in at.items()}, merged=tuple(d for d,(_,out) in at.items() if out == 1))
+    return make_rule(how, [x], {d: Fraction(ins, out) for d,(ins,out) in at.items()})
 
 @_rule_for('constant_pad_nd')
 def _pad(c):
     x,pad = c['self'],c['pad'] # pairs, from the last dimension forwards
     at = {x.dim()-1-i: pad[2*i] for i in range(len(pad)//2)}
-    return _rule(Window({d: _conv_taps(c.out.shape[d], 1, 1, p) for d,p in at.items()}), [x])
+    return make_rule(Window({d: conv_taps(c.out.shape[d], 1, 1, p) for d,p in at.items()}), [x])
 
 # %% ../../nbs/trace/rules.ipynb #d8e90351
 @_rule_for('max_unpool2d max_unpool3d')
 def _unpool(c): # a value goes back to where it may have come from: its pooling window, read the other way
     x,n = c['self'],int(c.name[-2])
-    pooled = getattr(c.nodes.get(id(c['indices'])), 'how', None)
-    if not isinstance(pooled, Window): return _rule(Mix(tuple(range(-n, 0))), [x])
+    if id(c['indices']) not in c.nodes: return _unpooled_to(c, n)
+    pooled = getattr(c.nodes[id(c['indices'])], 'how', None)
+    if not isinstance(pooled, Window): return make_rule(Mix(tuple(range(-n, 0))), [x])
     taps = {}
     for d,t in pooled.taps.items():
         n_out,(o,tap) = c.out.shape[d],torch.nonzero((t >= 0) & (t < c.out.shape[d]), as_tuple=True)
         looks = torch.zeros(n_out, len(t), dtype=torch.bool)
         looks[t[o,tap],o] = True
-        taps[d] = torch.where(looks, torch.arange(len(t)), _nowhere)
-    return _rule(Window(taps), [x], {d: Fraction(x.shape[d], c.out.shape[d]) for d in taps})
+        taps[d] = torch.where(looks, torch.arange(len(t)), nowhere)
+    return make_rule(Window(taps), [x], {d: Fraction(x.shape[d], c.out.shape[d]) for d in taps})
+
+def _unpooled_to(c, n): # places that are known
+    maps = math.prod(c.out.shape[:-n])
+    to = c.values(c['indices']).reshape(maps, -1) + math.prod(c.out.shape[-n:])*torch.arange(maps)[:,None]
+    return make_rule(Pairs((to.reshape(-1), torch.arange(to.numel()))), [c['self']])
 
 # %% ../../nbs/trace/rules.ipynb #cbeee8fc
 def _asked_taps(c, d):
@@ -119,38 +138,38 @@ def _asked_taps(c, d):
     eye = torch.eye(n).reshape(1, n, *[n if i == d else 1 for i in range(2, x.dim())]).expand(shape)
     out = c.func(eye.contiguous(), *c.args[1:], **c.kwargs).abs()
     used = out.amax([i for i in range(2, x.dim()) if i != d])[0].T > 1e-6 if x.dim() > 3 else out[0].T > 1e-6
-    return torch.where(used, torch.arange(n), _nowhere)
+    return torch.where(used, torch.arange(n), nowhere)
 
 def _resample(c):
     x,at = c.args[0],range(2, c.out.dim())
-    return _rule(Window({d: _asked_taps(c, d) for d in at}), [x], {d: Fraction(x.shape[d], c.out.shape[d]) for d in at})
+    return make_rule(Window({d: _asked_taps(c, d) for d in at}), [x], {d: Fraction(x.shape[d], c.out.shape[d]) for d in at})
 
 # %% ../../nbs/trace/rules.ipynb #069c5a4f
 @_rule_for('mm addmm bmm baddbmm mv addmv dot vdot _scaled_mm _int_mm')
 def _matmul(c):
     *rest,a,b = c.tensors[:2] if c.name == '_scaled_mm' else c.tensors
-    return _rule(Mix(*[()]*len(rest), (-1,), (-2,) if b.dim() > 1 else (0,)), [*rest,a,b])
+    return make_rule(Mix(*[()]*len(rest), (-1,), (-2,) if b.dim() > 1 else (0,)), [*rest,a,b])
 
 @_rule_for('addbmm')
-def _addbmm(c): return _rule(Mix((), (0,2), (0,1), at=[None, (0,), (1,)]), [c['self'], c['batch1'], c['batch2']])
+def _addbmm(c): return make_rule(Mix((), (0,2), (0,1), at=[None, (0,), (1,)]), [c['self'], c['batch1'], c['batch2']])
 
 @_rule_for('_trilinear')
 def _trilinear(c): # as `F.bilinear` calls it: features last, the weight in the middle
-    return _rule(Mix((-1,), (-1,)), [c['i1'], c['i3']]) if c['sumdim'] == [2,3] else None
+    return make_rule(Mix((-1,), (-1,)), [c['i1'], c['i3']]) if c['sumdim'] == [2,3] else None
 
 @_rule_for('_cdist_forward')
 def _cdist(c):
     n = len(c.out.shape)
-    return _rule(Mix((-1,), (-1,), at=[(*range(n-1),), (*range(n-2), n-1)]), [c['x1'], c['x2']]) if c['x1'].dim() == c['x2'].dim() == n else None
+    return make_rule(Mix((-1,), (-1,), at=[(*range(n-1),), (*range(n-2), n-1)]), [c['x1'], c['x2']]) if c['x1'].dim() == c['x2'].dim() == n else None
 
 def _attention(c):
     q,k,v,mask = c['query'],c['key'],c['value'],c['attn_mask'] if c['attn_mask'] is not None else c['attn_bias']
     heads = (-3,) if q.dim() > 3 and q.shape[-3] != k.shape[-3] else () # groups of queries share a key
-    return _rule(Mix((-1,), (*heads,-2,-1), (*heads,-2), (-1,)), [q,k,v,*([] if mask is None else [mask])])
+    return make_rule(Mix((-1,), (*heads,-2,-1), (*heads,-2), (-1,)), [q,k,v,*([] if mask is None else [mask])])
 
 # %% ../../nbs/trace/rules.ipynb #0eed8dca
 @_rule_for('cumsum cumprod logcumsumexp cummax cummin _cummax_helper _cummin_helper')
-def _scanned(c): return _rule(Scan(c['dim']), [c.args[0]])
+def _scanned(c): return make_rule(Scan(c['dim']), [c.args[0]])
 
 @_rule_for('''_softmax _log_softmax _safe_softmax _sparse_softmax glu sort argsort msort topk
     kthvalue median nanmedian mode max min argmax argmin renorm _weight_norm_interface logsumexp quantile nanquantile''')
@@ -161,54 +180,60 @@ def _along_dim(c):
     return _reduced(c, d, c.out.shape == c.args[0].shape and c.name not in ('max','min','topk'))
 
 def _reduced(c, d, stays=False):
-    return _rule(Mix(None if d is None or d == [] else (d,) if isinstance(d, int) else tuple(d), stays=stays), [c.args[0]])
+    return make_rule(Mix(None if d is None or d == [] else (d,) if isinstance(d, int) else tuple(d), stays=stays), [c.args[0]])
 
 # %% ../../nbs/trace/rules.ipynb #3d67df42
 @_rule_for('native_layer_norm _fused_rms_norm rms_norm layer_norm')
-def _layer_norm(c): return _rule(Mix(tuple(range(-len(c['normalized_shape']), 0)), stays=True), [c.args[0]])
+def _layer_norm(c): return make_rule(Mix(tuple(range(-len(c['normalized_shape']), 0)), stays=True), [c.args[0]])
 
 @_rule_for('native_group_norm')
-def _group_norm(c): return _rule(Mix(tuple(range(1, c.args[0].dim())), stays=True), [c.args[0]])
+def _group_norm(c): return make_rule(Mix(tuple(range(1, c.args[0].dim())), stays=True), [c.args[0]])
 
 def _batch_norm(c):
     x,train = c.args[0],c['training']
     if train is None: train = 'no_training' not in c.name
-    return _rule(Mix((0, *range(2, x.dim())), stays=True) if train else Point(), [x])
+    return make_rule(Mix((0, *range(2, x.dim())), stays=True) if train else Point(), [x])
 
-def _fft(c): return _rule(Mix(tuple(c['dim']), stays=True), [c['self']])
+def _fft(c): return make_rule(Mix(tuple(c['dim']), stays=True), [c['self']])
 
 # %% ../../nbs/trace/rules.ipynb #170b9f9b
 @_rule_for('mkldnn_rnn_layer _cudnn_rnn lstm gru rnn_tanh rnn_relu')
-def _recurrent(c): return _rule(Mix(None, stays=True), [c['input']]) # a whole sequence, layer by layer
+def _recurrent(c): return make_rule(Mix(None, stays=True), [c['input']]) # a whole sequence, layer by layer
 
 @_rule_for('_thnn_fused_lstm_cell _thnn_fused_gru_cell')
-def _cell(c): return _rule(Mix(*[(-1,)]*len(c.nodes)), [t for t in c.tensors if id(t) in c.nodes])
+def _cell(c): return make_rule(Mix(*[(-1,)]*len(c.nodes)), [t for t in c.tensors if id(t) in c.nodes])
 
 # %% ../../nbs/trace/rules.ipynb #f723b776
-def _groups(shape): # the dimensions between two borders, by the product of the sizes before
+def _borders(shape): # for each dimension the product of the sizes before it, and the same with its own
     at = [math.prod(shape[:d]) for d in range(len(shape)+1)]
     return at[:-1], at[1:]
 
-def _reshaped(d, src, out):
+def reshaped_dims(d, src, out):
     "Where dimension `d` goes when a tensor of shape `src` gets shape `out`."
     if 0 in src: return {d} if d < len(out) else set()
-    before,after = _groups(src)
-    b,a = _groups(out)
-    if src[d] == 1:
-        here = [i for i,n in enumerate(src) if n == 1 and before[i] == before[d]].index(d)
-        ones = [o for o,n in enumerate(out) if n == 1 and b[o] == before[d]]
-        if here < len(ones): return {ones[here]}
-        if ones and ones[-1] > 0: return {ones[-1]}
-        near = [o for o,n in enumerate(out) if n > 1 and b[o] <= before[d] < a[o]] or [o for o,n in enumerate(out) if n > 1 and a[o] == before[d]]
-        return set(near[:1])
-    borders = sorted({1, *after} & {1, *a})
-    lo,hi = max(x for x in borders if x <= before[d]), min(x for x in borders if x >= after[d])
-    return {o for o,n in enumerate(out) if n > 1 and b[o] >= lo and a[o] <= hi}
+    if src[d] == 1: return _reshaped_one(d, src, out)
+    (before,after),(starts,ends) = _borders(src),_borders(out)
+    shared = {1, *after} & {1, *ends}
+    low,high = max(x for x in shared if x <= before[d]), min(x for x in shared if x >= after[d])
+    return {o for o,n in enumerate(out) if n > 1 and starts[o] >= low and ends[o] <= high}
+
+def _reshaped_one(d, src, out): # of a dimension of size one, which lies on a border
+    before,(starts,ends) = _borders(src)[0],_borders(out)
+    border = before[d]
+    nth = sum(n == 1 and b == border for n,b in zip(src[:d], before)) # among those at the same border
+    ones = [o for o,n in enumerate(out) if n == 1 and starts[o] == border]
+    if nth < len(ones): return {ones[nth]}
+    if ones and ones[-1] > 0: return {ones[-1]}
+    wide = [o for o,n in enumerate(out) if n > 1]
+    near = [o for o in wide if starts[o] <= border < ends[o]] or [o for o in wide if ends[o] == border]
+    return set(near[:1])
 
 # %% ../../nbs/trace/rules.ipynb #2a577c81
-_same = set('''slice cat clone _to_copy alias detach flip roll split split_with_sizes unsafe_split unsafe_split_with_sizes chunk unsafe_chunk narrow contiguous
-    lift_fresh lift index_select reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d pixel_shuffle
-    pixel_unshuffle channel_shuffle native_channel_shuffle tril triu slice_scatter view_as view_as_real index_fill index_copy'''.split())
+_same = set('''
+    slice cat clone _to_copy alias detach flip roll split split_with_sizes unsafe_split unsafe_split_with_sizes chunk unsafe_chunk
+    narrow contiguous lift_fresh lift index_select reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d
+    replication_pad2d replication_pad3d pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle tril triu
+    slice_scatter view_as view_as_real index_fill index_copy'''.split())
 _right = set('expand repeat expand_as'.split())
 
 def _where(c, d, src, out):
@@ -219,36 +244,49 @@ def _where(c, d, src, out):
     if name == 'permute': return {[e%n for e in c['dims']].index(d)}
     if name in ('transpose','t'):
         a,b = (c['dim0']%n, c['dim1']%n) if name == 'transpose' else (0, n-1)
-        return {b if d == a else a if d == b else d}
+        return {{a: b, b: a}.get(d, d)}
     if name in ('select','unbind'): return _without(d, [(c['dim'] or 0)%n])
     if name == 'squeeze':
         dims = c['dim'] if 'dim' in c.params else range(n)
         return _without(d, [e%n for e in ([dims] if isinstance(dims, int) else dims) if src[e] == 1])
     if name in ('unsqueeze','stack'): return {d + (d >= (c['dim'] or 0)%(n+1))}
+    if name == 'diag_embed': # the last dimension runs along two
+        pair = {c['dim1']%(n+1), c['dim2']%(n+1)}
+        return pair if d == n-1 else {[o for o in range(n+1) if o not in pair][d]}
     if name == 'unfold': return {d, n} if d == c['dimension']%n else {d}
 
 def _without(d, gone): return set() if d in gone else {d - sum(g < d for g in gone)}
 
 # %% ../../nbs/trace/rules.ipynb #4fc6b041
 _reshapes = set('view _unsafe_view reshape _reshape_copy _reshape_alias flatten unflatten'.split())
-_simple = _same | _right | set('permute transpose t select unbind squeeze unsqueeze stack unfold'.split())
-_moves = {name:(0,) for name in (_simple | _reshapes | set('index _unsafe_index rot90 im2col gather take diagonal diag_embed repeat_interleave'.split()))}
-_moves |= dict(index_put=(0,2), _index_put_impl=(0,2), scatter=(0,3), index_copy=(0,3), slice_scatter=(0,1), select_scatter=(0,1), diagonal_scatter=(0,1),
-               masked_scatter=(0,2), put=(0,2)) # which of its arguments move
+_simple = _same | _right | set('permute transpose t select unbind squeeze unsqueeze stack unfold diag_embed'.split())
+_others = set('index _unsafe_index rot90 im2col gather take diagonal fill_diagonal block_diag repeat_interleave'.split())
+_moves = dict.fromkeys(_simple | _reshapes | _others, (0,)) # which of its arguments move
+_moves |= dict(index_put=(0,2), _index_put_impl=(0,2), scatter=(0,3), index_copy=(0,3), slice_scatter=(0,1), select_scatter=(0,1),
+               diagonal_scatter=(0,1), masked_scatter=(0,2), put=(0,2))
 
 def _again(c, at, other, ts):
     "The operation `c`, done to `ts` in place of the tensors in its arguments `at`."
-    if c.name == 'cat': # happens often: spare it the repetitions
-        dim = (c['dim'] or 0)%ts[0].dim()
-        for d in range(ts[0].dim()):
-            if d != dim and all(t.shape[d] == 1 or t.stride(d) == 0 for t in ts): ts = [t.narrow(d, 0, 1) for t in ts]
-    it = iter(t.clone() if c.mutable and torch.Tag.inplace_view not in c.func.tags else t.view_as(t) for t in ts)
-    def swap(a, moved): return (next(it) if moved else other[id(a)]) if isinstance(a, Tensor) else a
+    if c.name == 'cat': ts = _without_repetitions(ts, (c['dim'] or 0)%ts[0].dim())
+    writes = c.mutable and torch.Tag.inplace_view not in c.func.tags
+    given = iter([t.clone() if writes else t.view_as(t) for t in ts])
+    def swap(a, moved): return (next(given) if moved else other[id(a)]) if isinstance(a, Tensor) else a
     args = [tree_map(lambda a: swap(a, i in at), v) for i,v in enumerate(c.args)]
-    if c.name in ('scatter','index_fill') and 'value' in c.params: # a constant, told by what is moved: ends, or numbers of values
-        args[c.params['value'][0]] = math.inf if ts[0].dtype == torch.float32 else -1
-    kept = {k: tree_map(lambda a: swap(a, False), v) for k,v in c.kwargs.items() if k not in ('dtype','device','layout','memory_format','pin_memory')}
-    return (torch.ops.aten.reshape.default if c.name in _reshapes and c['size'] is not None else c.func)(*args, **kept)
+    if c.name in _with_value and 'value' in c.params: # put in, as zeros are elsewhere
+        i,_ = c.params['value']
+        args[i] = ts[0].new_zeros(()) if isinstance(args[i], Tensor) else 0
+    kept = {k: tree_map(lambda a: swap(a, False), v) for k,v in c.kwargs.items() if k not in _about_storage}
+    again = torch.ops.aten.reshape.default if c.name in _reshapes and c['size'] is not None else c.func
+    return again(*args, **kept)
+
+_about_storage = ('dtype','device','layout','memory_format','pin_memory')
+
+_with_value = ('scatter','index_fill','fill_diagonal')
+
+def _without_repetitions(ts, dim): # for `cat` along `dim`, which happens often
+    for d in range(ts[0].dim()):
+        if d != dim and all(t.shape[d] == 1 or t.stride(d) == 0 for t in ts): ts = [t.narrow(d, 0, 1) for t in ts]
+    return ts
 
 # %% ../../nbs/trace/rules.ipynb #c85ea1fa
 def _move(c):
@@ -256,24 +294,33 @@ def _move(c):
     at = _moves.get(c.name, (0,))
     data = [t for i in at if i < len(c.args) for t in tree_leaves(c.args[i]) if isinstance(t, Tensor)]
     rest = [t for t in c.tensors if not any(t is d for d in data)]
-    if any(id(t) in c.nodes for t in rest): # the image says where to
-        if c.name == 'gather' and c.out.dim() and _sizes_but(c['self'], c['dim']) == _sizes_but(c['index'], c['dim']):
-            return _rule(Mix((c['dim'],), ()), [c['self'], c['index']])
-        c.notes.append(f'{c.title} takes values from places that the image itself chooses: from anywhere, as far as can be said')
-        return _rule(Mix(*[None]*len(c.tensors)), c.tensors)
+    if any(id(t) in c.nodes for t in rest): return _chosen_by_image(c)
     if c['accumulate'] or c.name == 'scatter' and c['reduce'] is not None: return _added(c)
-    other,done = {id(t):c.values(t) for t in rest},{}
+    consts = [None if id(t) in c.nodes else c.shape(t) for t in data]
+    run = _rerun(c, at, {id(t): c.values(t) for t in rest})
+    where = reshaped_dims if c.name in _reshapes else (lambda d, src, out: _where(c, d, src, out)) if c.name in _simple else None
+    hows = [Move(lambda ts, i=i: run(ts, i), consts, where, inserts=c.inserts) for i in range(len(c.outs))]
+    return make_rule(hows, data, _shuffle_steps(c))
+
+def _rerun(c, at, other): # a function of the tensors to move, and of the number of the result that is asked for
+    done = {}
     def run(ts, i):
         if not c.many: return _again(c, at, other, ts)
-        if id(ts[0]) not in done: done[id(ts[0])] = ts, _again(c, at, other, ts) # one result for all that are asked for
+        if id(ts[0]) not in done: done[id(ts[0])] = ts,_again(c, at, other, ts) # one result for all that are asked for
         return done[id(ts[0])][1][i]
-    consts = [None if id(t) in c.nodes else c.shape(t) for t in data]
-    where = _reshaped if c.name in _reshapes else (lambda d, src, out: _where(c, d, src, out)) if c.name in _simple else None
-    hows = [Move(lambda ts, i=i: run(ts, i), consts, where) for i in range(len(c.outs))]
-    step = {'pixel_shuffle': Fraction(1, c['upscale_factor'] or 1), 'pixel_unshuffle': Fraction(c['downscale_factor'] or 1)}.get(c.name)
-    return _rule(hows, data, {} if step is None else {c.out.dim()-2: step, c.out.dim()-1: step})
+    return run
+
+def _chosen_by_image(c): # where values are taken from, the image says
+    if c.name == 'gather' and c.out.dim() and _sizes_but(c['self'], c['dim']) == _sizes_but(c['index'], c['dim']):
+        return make_rule(Mix((c['dim'],), ()), [c['self'], c['index']])
+    c.notes.append(f'{c.title} takes values from places that the image itself chooses: from anywhere, as far as can be said')
+    return make_rule(Mix(*[None]*len(c.tensors)), c.tensors)
 
 def _sizes_but(t, dim): return [n for d,n in enumerate(t.shape) if d != dim%t.dim()]
+
+def _shuffle_steps(c): # how positions step, where an operation that moves values changes their density
+    step = {'pixel_shuffle': Fraction(1, c['upscale_factor'] or 1), 'pixel_unshuffle': Fraction(c['downscale_factor'] or 1)}.get(c.name)
+    return {} if step is None else {c.out.dim()-2: step, c.out.dim()-1: step}
 
 # %% ../../nbs/trace/rules.ipynb #64e3512c
 @_rule_for('scatter_add scatter_reduce index_add index_reduce')
@@ -281,7 +328,7 @@ def _added(c):
     "Values are added to those that are there."
     x,ids = c.args[0],torch.arange(math.prod(c.out.shape)).reshape(c.out.shape)
     src = next(t for k in ('src','source','values') if (t := c[k]) is not None)
-    if any(id(t) in c.nodes for t in c.tensors if t is not x and t is not src): return _rule(Mix(*[None]*len(c.tensors)), c.tensors)
+    if any(id(t) in c.nodes for t in c.tensors if t is not x and t is not src): return make_rule(Mix(*[None]*len(c.tensors)), c.tensors)
     if 'indices' in c.params: to = ids[tuple(slice(None) if i is None else c.values(i) for i in c['indices'])]
     elif c.name.startswith('index'): to = ids.index_select(c['dim'], c.values(c['index']))
     else: to = ids.gather(c['dim'], c.values(c['index']))
@@ -289,7 +336,7 @@ def _added(c):
     if 'indices' in c.params: take = take.expand(to.shape)
     else: take = take[tuple(slice(n) for n in to.shape)]
     hows = [(ids.reshape(-1), ids.reshape(-1)), (to.reshape(-1), take.reshape(-1))]
-    return _rule(Pairs(*[p for t,p in zip((x, src), hows) if id(t) in c.nodes]), [t for t in (x, src) if id(t) in c.nodes])
+    return make_rule(Pairs(*[p for t,p in zip((x, src), hows) if id(t) in c.nodes]), [t for t in (x, src) if id(t) in c.nodes])
 
 @_rule_for('col2im')
 def _col2im(c):
@@ -297,14 +344,14 @@ def _col2im(c):
     to = torch.arange(n*ch*h*w, dtype=torch.float64).reshape(n, ch, h, w) + 1 # 0 is padding
     to = torch.nn.functional.unfold(to, c['kernel_size'], c['dilation'], c['padding'], c['stride']).long().reshape(-1) - 1
     src = torch.arange(len(to))
-    return _rule(Pairs((to[to >= 0], src[to >= 0]), runs=(2,3)), [c['self']])
+    return make_rule(Pairs((to[to >= 0], src[to >= 0]), runs=(2,3)), [c['self']])
 
 # %% ../../nbs/trace/rules.ipynb #216396ce
 @_rule_for('grid_sampler_2d')
 def _grid(c):
     "Sampling at points; `None` if they are reflected at the border, which is not worked out."
     x,grid = c['input'],c['grid']
-    if id(grid) in c.nodes: return _rule(Mix((-2,-1), (-1,), at=[(0,1), (0,2,3)]), [x, grid]) # the image says where to look
+    if id(grid) in c.nodes: return make_rule(Mix((-2,-1), (-1,), at=[(0,1), (0,2,3)]), [x, grid]) # the image says where to look
     if c['padding_mode'] == 2: return None
     (n,ch,h,w),g = x.shape,c.values(grid).double()
     at = [((g[...,i]+1)*(s-1)/2 if c['align_corners'] else ((g[...,i]+1)*s-1)/2) for i,s in ((1,h),(0,w))]
@@ -317,18 +364,17 @@ def _grid(c):
         src = (torch.arange(n*ch).reshape(n, ch, 1, 1)*h + r[:,None])*w + s[:,None]
         inside = inside[:,None].expand_as(out)
         pairs.append((out[inside], src[inside]))
-    return _rule(Pairs([torch.cat(p) for p in zip(*pairs)]), [x])
+    return make_rule(Pairs([torch.cat(p) for p in zip(*pairs)]), [x])
 
 # %% ../../nbs/trace/rules.ipynb #b9551eb2
-_points = set('''hardswish log_sigmoid_forward native_dropout dropout _fused_dropout _prelu_kernel rrelu_with_noise rrelu alpha_dropout feature_dropout
+_points = set('''hardswish leaky_relu log_sigmoid_forward native_dropout dropout _fused_dropout _prelu_kernel rrelu_with_noise rrelu alpha_dropout feature_dropout
     feature_alpha_dropout bernoulli quantize_per_tensor quantize_per_channel quantize_per_tensor_dynamic dequantize int_repr _conj _neg_view conj_physical
-    _conj_physical resolve_conj resolve_neg fill zero masked_fill nan_to_num complex polar tril triu random uniform normal exponential
-    batch_norm_elemt'''.split())
-_quantized_points = set('add add_relu mul mul_relu relu6 hardswish leaky_relu elu celu sigmoid tanh clamp threshold add_scalar mul_scalar'.split())
+    _conj_physical resolve_conj resolve_neg masked_fill nan_to_num complex polar batch_norm_elemt'''.split())
+quantized_points = set('add add_relu mul mul_relu relu6 hardswish leaky_relu elu celu sigmoid tanh clamp threshold add_scalar mul_scalar'.split())
 
-def _is_pointwise(c):
+def is_pointwise(c):
     if c.name in _points or c.name.startswith(('fake_quantize', '_fake_quantize')): return True
-    if c.space == 'quantized': return c.name in _quantized_points
+    if c.space == 'quantized': return c.name in quantized_points
     plain = getattr(torch.ops.aten, c.name, None) if c.space == 'aten' and c.mutable else None
     return any(torch.Tag.pointwise in f.tags for f in (c.func, *((getattr(plain, o) for o in plain.overloads()) if plain else ())))
 
@@ -340,25 +386,30 @@ def _masked(c):
     srcs = [t for t in (x, c['value'] if c.name == 'masked_fill' else c['other']) if isinstance(t, Tensor)]
     try: known = None if mask is None or id(mask) in c.nodes else c.values(mask).bool()
     except NeedsNumbers: known = None
-    if known is None or not isinstance(x, Tensor): return _rule(Point(), c.tensors)
+    if known is None or not isinstance(x, Tensor): return make_rule(Point(), c.tensors)
     hidden = [known, ~known] if c.name == 'masked_fill' else [~known, known]
-    return _rule(Chosen(*hidden[:len(srcs)]), srcs)
+    return make_rule(Chosen(*hidden[:len(srcs)]), srcs)
+
+# %% ../../nbs/trace/rules.ipynb #c879b0da
+@_rule_for('fill zero random uniform normal exponential cauchy geometric log_normal')
+def _overwritten(c): # in place: what was there before is gone
+    return make_rule(Point(), [t for t in c.tensors[1:] if c.name == 'fill'])
 
 # %% ../../nbs/trace/rules.ipynb #36185017
 @_rule_for('view_as_real')
-def _as_real(c): return _rule([Move(lambda ts: ts[0].unsqueeze(-1).expand(*ts[0].shape, 2), [None], lambda d, src, out: {d})], [c.args[0]])
+def _as_real(c): return make_rule([Move(lambda ts: ts[0].unsqueeze(-1).expand(*ts[0].shape, 2), [None], lambda d, src, out: {d})], [c.args[0]])
 @_rule_for('view_as_complex')
-def _as_complex(c): return _rule(Mix((-1,)), [c.args[0]])
+def _as_complex(c): return make_rule(Mix((-1,)), [c.args[0]])
 @_rule_for('embedding _embedding_bag')
 def _embedding(c): # a row of the table for each number
     x,table = c['indices'],c['weight']
     if id(table) in c.nodes: return None
-    if c.name == 'embedding': return _rule(Mix((), at=[tuple(range(x.dim()))]), [x])
-    return _rule(Mix(*[None]*len(c.nodes)), [t for t in c.tensors if id(t) in c.nodes])
+    if c.name == 'embedding': return make_rule(Mix((), at=[tuple(range(x.dim()))]), [x])
+    return make_rule(Mix(*[None]*len(c.nodes)), [t for t in c.tensors if id(t) in c.nodes])
 @_rule_for('addr')
 def _outer(c): # a column times a row
     *rest,a,b = c.tensors
-    return _rule(Mix(*[()]*len(rest), (), (), at=[*[None]*len(rest), (0,), (1,)]), [*rest,a,b])
+    return make_rule(Mix(*[()]*len(rest), (), (), at=[*[None]*len(rest), (0,), (1,)]), [*rest,a,b])
 
 # %% ../../nbs/trace/rules.ipynb #fc171907
 def _ask(c):
@@ -381,7 +432,7 @@ def _ask(c):
     return Mix(tuple(mixed), stays=True) if mixed else Point()
 
 # %% ../../nbs/trace/rules.ipynb #67cca28d
-def _find_rule(c):
+def find_rule(c):
     "The rule for operation `c`, which never fails: what is not known is noted."
     rule = _known(c)
     if rule: return rule
@@ -391,7 +442,7 @@ def _find_rule(c):
     found = 'was asked which places it mixes' if how else 'is taken to depend on everything that it is given'
     c.notes.append(f'convlab has no rule for {c.title}: it {found}')
     tracked = [t for t in c.tensors if id(t) in c.nodes]
-    return _rule(how or Mix(*[None]*len(tracked)), tracked)
+    return make_rule(how or Mix(*[None]*len(tracked)), tracked)
 
 # %% ../../nbs/trace/rules.ipynb #04864fbd
 def _known(c):
@@ -399,15 +450,15 @@ def _known(c):
     if c.space == 'quantized' and (rule := _quantized(c)): return rule
     if c.name in _rules and c.space in ('aten','quantized'): return _rules[c.name](c)
     if c.name == 'view' and c['size'] is None: # other numbers, same bytes
-        return _rule(Point() if c.args[0].shape == c.out.shape else Mix((-1,)), [c.args[0]])
+        return make_rule(Point() if c.args[0].shape == c.out.shape else Mix((-1,)), [c.args[0]])
     if c.moves_only: return _move(c)
     if 'upsample' in c.name: return _resample(c)
     if c.name.startswith('_scaled_dot_product'): return _attention(c)
     if 'batch_norm' in c.name: return _batch_norm(c)
     if c.name.startswith('_fft'): return _fft(c)
-    if c.name == 'copy': return _rule(Point(), [c['src']])
-    if c.name.startswith('new_') or c.name.endswith('_like'): return _rule(Point(), []) # a new constant
-    if _is_pointwise(c): return _rule(Point(), c.tensors)
+    if c.name == 'copy': return make_rule(Point(), [c['src']])
+    if c.name.startswith('new_') or c.name.endswith('_like'): return make_rule(Point(), []) # a new constant
+    if is_pointwise(c): return make_rule(Point(), c.tensors)
     if torch.Tag.reduction in c.func.tags: return _reduced(c, c['dim'])
     return None
 
@@ -416,7 +467,7 @@ def _quantized(c): # `quantized::conv2d` and `quantized::linear` keep their weig
     packed = next((a for a in tree_leaves(c.args) if hasattr(a, 'unpack')), None)
     if packed is None: return None
     w,x = packed.unpack()[0],c.args[0]
-    if 'linear' in c.name: return _rule(Mix((-1,)), [x])
+    if 'linear' in c.name: return make_rule(Mix((-1,)), [x])
     if 'conv' not in c.name: return None
     n = w.dim()-2
     args = [[int(v) for v in getattr(packed, k)()][-n:] for k in ('stride','padding','dilation')]
@@ -427,6 +478,6 @@ _names = dict(addmm='linear', mm='linear', bmm='matmul', baddbmm='matmul', max_p
               max_pool3d_with_indices='max_pool3d', _safe_softmax='softmax', _trilinear='bilinear', _cdist_forward='cdist',
               native_layer_norm='layer_norm', native_group_norm='group_norm')
 
-def _type(c):
+def operation_name(c):
     if c.name == 'convolution': return f"conv{'_transpose'*c['transposed']}{c['weight'].dim()-2}d"
     return _names.get(c.name, c.name.strip('_'))

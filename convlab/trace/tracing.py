@@ -5,151 +5,28 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/trace/tracing.ipynb #6cc8f0a2
+# %% ../../nbs/trace/tracing.ipynb #7819971b
 import dataclasses
-import functools
 import math
+import sys
+import threading
 import warnings
-from fractions import Fraction
+from pathlib import Path
 import numpy as np
 import torch
 from torch import nn, Tensor
+from fastcore.basics import patch
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
-from convlab.checks import kind, sizes
-from convlab.trace.reach import Chosen, Mix, Move, Node, Pairs, Point, _amin, _map_dims, _size, _small
-from convlab.trace.counting import _count
-from convlab.trace.rules import NeedsNumbers, _Call, _find_rule, _reshaped, _rule, _type
-from convlab.trace.twin import Guard, _apart, _memory, _run_on_meta, _tensors, _to_meta, _twin, _written
+import convlab
+from ..checks import kind, sizes
+from .internals import is_composite, is_fake, is_operation, memory_key, memory_layout, tree_leaves, tree_map, undisturbed, written_tensors
+from .running import Guard, hook_layers, in_place, listens, named_layers, tensors_in, unwrapped
+from .reach import Chosen, Mix, Move, Node, Pairs, Point, field_size, map_dims
+from .counting import count_products
+from .rules import Call, NeedsNumbers, find_rule, make_rule, operation_name
+from .places import Graph, begin, measure
 
-# %% ../../nbs/trace/tracing.ipynb #f8c77c9c
-def _layout(t): # how a tensor reads its memory
-    try: return tuple(t.shape),t.stride(),t.storage_offset(),t.element_size()
-    except (RuntimeError,NotImplementedError): return tuple(t.shape),(),0,0
-
-def _addresses(layout):
-    shape,stride,offset,_ = layout
-    at = torch.tensor(offset)
-    for n,s in zip(shape, stride): at = at[...,None] + torch.arange(n)*s
-    return at.reshape(-1)
-
-class _Cell: # a piece of memory
-    def __init__(self): self.writes,self.reads = [],{} # (layout, node) in order; for a layout how many writes it has seen, and the node
-
-# %% ../../nbs/trace/tracing.ipynb #f0d0f117
-def _laid_over(old, layout, new, over):
-    "How a tensor of this `layout` with node `old` reads after `new` was written with layout `over`: a `Move` of the two and its sources, or a node."
-    if over == layout: return new
-    if layout[3] != over[3]: return Mix(None),[new] if new else []
-    at,to = _addresses(layout),_addresses(over)
-    if not len(at) or not len(to): return old
-    where = torch.full((int(max(at.max(), to.max()))+1,), -1)
-    where[to] = torch.arange(len(to))
-    src,shape = where[at],layout[0]
-    if (src < 0).all(): return old
-    if torch.equal(src, torch.arange(len(to))): # the same values in another shape
-        return (Move(lambda ts: ts[0].reshape(shape), [None], _reshaped), [new]) if new else None
-    if (src >= 0).all(): old = None
-    if not old and not new: return None
-    def read(ts): return torch.where(src >= 0, ts[1].reshape(-1)[src], ts[0].reshape(-1)).reshape(shape)
-    return Move(read, [None if old else shape, None if new else over[0]]),[n for n in (old, new) if n]
-
-# %% ../../nbs/trace/tracing.ipynb #1a3e0ca1
-def _jump_of(node, k, before):
-    "How the first positions of axis `k` step along its dimension; `before`: how they stepped in the source."
-    d, = node.dims[k]
-    if node.shape[d] < 2: return before
-    t = _amin(_small(node.ends[k][0]), [i for i in range(len(node.shape)) if i != d]).reshape(-1).expand(node.shape[d])
-    t = t[t.isfinite()]
-    if len(t) < 2: return before
-    for p in range(1, min(len(t)//2, 64)+1):
-        step = t[p:] - t[:-p]
-        if step[0] and (step == step[0]).all(): return Fraction(int(step[0].abs()), p) # backwards, if the image was turned
-    steps = t.diff().abs()
-    return Fraction(int(steps[steps > 0].mode()[0])) if (steps > 0).any() else None # mirrored at the border, rolled, with a token in front
-
-def _tell_apart(node):
-    "Where a dimension that held several axes was cut in pieces, say which piece is whose: by the ends, or in the order of the axes."
-    for k,dims in enumerate(node.dims):
-        varies = {d for d,n in enumerate(node.shape) if n > 1 and any(e.stride(d) for e in node.ends[k])}
-        if len(dims) > 1 and dims & varies: node.dims[k] = dims & varies
-        if not dims and len(varies) == 1 and len(node.srcs) > 1: node.dims[k] = varies # rows that were taken apart and stacked
-    first,before = node.dims[0] if node.dims else set(),node.srcs[0].dims
-    one,now = all(d == before[0] for d in before),all(d == first for d in node.dims)
-    cut = len(first) == len(node.dims) > 1 and one and now and len(before[0]) != len(first)
-    if cut: node.dims = [{d} for d in sorted(first)]
-
-# %% ../../nbs/trace/tracing.ipynb #c86f9199
-def _widen(node, k, merged, n):
-    "Mark as 'whole image' what merges all positions of axis `k`, of length `n`, and covers it."
-    all_of = any(s.dims[k] and all(a is None or d in [i%len(s.shape) for i in a] for d in s.dims[k]) for s,a in zip(node.srcs, merged))
-    if not all_of: return
-    first,last = map(_small, node.ends[k])
-    whole = (first <= 0) & (last <= 1-n)
-    node.ends[k] = [torch.where(whole, -math.inf, e).expand(node.shape) for e in (first,last)]
-
-# %% ../../nbs/trace/tracing.ipynb #131c449a
-class Places:
-    "The nodes of one call: `order` has them as they were made."
-    def __init__(self): self.memory,self.order,self.sizes,self.busy = {},[],(),False # sizes: of the image's axes
-
-    def start(self, x): # make `x` the image
-        dims = (1,) if x.dim() == 2 else tuple(range(2, x.dim()))
-        self.image,self.sizes = Node(x.shape),tuple(x.shape[d] for d in dims)
-        for d,n in zip(dims, self.sizes):
-            at = torch.arange(n, dtype=torch.float32).reshape([-1] + [1]*(x.dim()-d-1))
-            self.image.ends.append([at.expand(x.shape), (-at).expand(x.shape)])
-            self.image.dims.append({d})
-            self.image.jumps.append(Fraction(1))
-        self.order.append(self.image)
-        self.put(x, self.image)
-
-    def put(self, t, node, write=False):
-        "`t` holds what `node` describes (`None`: a constant) from now on."
-        key = _memory(t)
-        if key not in self.memory: self.memory[key],write = _Cell(),True
-        cell,layout = self.memory[key],_layout(t)
-        if write: cell.writes.append((layout, node))
-        cell.reads[layout] = len(cell.writes),node
-
-    def node(self, t):
-        "What the values of `t` depend on; `None` if it is a constant."
-        cell,layout = self.memory.get(_memory(t)),_layout(t)
-        if cell is None: return None
-        seen,node = cell.reads.get(layout, (0, None))
-        self.busy = True # what we compute here is no part of the model
-        for over,new in cell.writes[seen:]:
-            found = _laid_over(node, layout, new, over)
-            node = self.new(layout[0], *found) if isinstance(found, tuple) else found
-        self.busy = False
-        cell.reads[layout] = len(cell.writes),node
-        return node
-
-    def new(self, shape, how, srcs, steps=None):
-        "A node made by `how` from the nodes `srcs`."
-        if not srcs: return None
-        node = Node(shape, how, srcs)
-        self.order.append(node)
-        if type(how) is Point and len(srcs) == 1 and srcs[0].shape == node.shape:
-            node.ends,node.dims,node.jumps = srcs[0].ends,srcs[0].dims,srcs[0].jumps
-        else:
-            for k in range(len(self.sizes)): self.spread(node, k, steps or {})
-            if isinstance(how, (Move,Pairs)): _tell_apart(node)
-            for k,d in enumerate(node.dims):
-                if not d: node.jumps[k] = None # no positions are left
-                elif isinstance(how, (Move,Pairs)) and len(d) == 1 and not steps: node.jumps[k] = _jump_of(node, k, node.jumps[k])
-        return node
-
-    def spread(self, node, k, steps): # from the sources of `node` to its ends, dimensions and jump along axis `k`
-        how,srcs,shapes = node.how,node.srcs,[s.shape for s in node.srcs]
-        jump,d = next((s.jumps[k] for s in srcs if s.jumps[k]), None),next(iter(srcs[0].dims[k]), None)
-        slopes = {d: jump} if jump and len(srcs[0].dims[k]) == 1 else {}
-        node.ends.append([how.ends([s.ends[k][e] for s in srcs], node.shape, {d: sign*j for d,j in slopes.items()}) for e,sign in enumerate((1,-1))])
-        node.dims.append(set().union(*(how.dims(i, d, shapes, node.shape) for i,s in enumerate(srcs) for d in s.dims[k])))
-        if hasattr(how, 'merged'): _widen(node, k, how.merged, self.sizes[k])
-        node.jumps.append(jump*steps.get(d, 1) if jump else None)
-
-# %% ../../nbs/trace/tracing.ipynb #b7f44e9c
+# %% ../../nbs/trace/tracing.ipynb #6bc0bd6d
 @dataclasses.dataclass
 class Row:
     "One layer call, in plain numbers."
@@ -163,20 +40,81 @@ class Row:
     mults:int = 0 # products, for the whole batch; `None`: an operation in it has no formula
     field:tuple = () # one number an axis: positions of the image, infinite for all of it; empty if nothing of the image comes in
     jump:tuple = () # one number an axis, `None` where no position is left; empty if it is not a map
+    status:str = '' # of the field: 'exact', 'upper bound' or 'depends on the data'; empty if there is none
     depth:int = 0 # of the module in the model
     bytes:int = 0 # of all outputs
     uncounted:tuple = () # operations in it without a formula
     node:Node = dataclasses.field(default=None, repr=False)
 
-def _plain(jump): return None if jump is None else int(jump) if jump == int(jump) else float(jump)
+    def see(self, axes): # fill in what is about places, for an image with axes of these lengths
+        if not self.node.ends: return
+        self.field = tuple(field_size(self.node, k, n) for k,n in enumerate(axes))
+        self.jump = tuple(map(plain_jump, self.node.jumps)) if map_dims(self.node) else ()
+        self.status = self.node.status
 
-# %% ../../nbs/trace/tracing.ipynb #6cd5ec58
-@functools.cache
-def _composite(func): return func._can_decompose() # an operation made of others
+def plain_jump(jump): return None if jump is None else int(jump) if jump == int(jump) else float(jump)
 
+# %% ../../nbs/trace/tracing.ipynb #055df6bd
+@dataclasses.dataclass
+class Trace:
+    "What is known of one call of a model."
+    rows:list # one for each layer call
+    calls:dict # for the name of a module, for each of its calls: which of the tensors that it returned depend on the image, and their nodes
+    out:list # the same for the model
+    image:Node
+    sizes:tuple # of the image's axes
+    order:list # all nodes, the image first
+    notes:list # what could not be followed
+    types:dict # for the name of each module the name of its class
+    idle:dict # for the name of a module how many parameters of its own nothing used; 0 for a layer without parameters that was never called
+    uncalled:list # names of the layers that were never called
+
+    @property
+    def names(self): return [n for n in self.types if n]
+    @property
+    def unused(self): return sum(self.idle.values()) # parameters
+
+# %% ../../nbs/trace/tracing.ipynb #9a72e23d
+def _span(t): # the first byte that `t` reads of its memory, and the byte after the last
+    shape,stride,offset,size = memory_layout(t)
+    if 0 in shape: return 0,0
+    return offset*size, (offset + sum((n-1)*s for n,s in zip(shape, stride)) + 1)*size
+
+class Owners:
+    "Which parameters a tensor is made of, and which of them have been put down to a layer."
+    def __init__(self, model):
+        self.all,self.credited,self.memory,self.made = list(model.parameters()),set(),{},{} # made: of what was computed from parameters alone
+        for p in self.all: self.memory.setdefault(memory_key(p), []).append(p)
+
+    def of(self, t, own=()):
+        "The parameters that `t` reads or is made of; of those that read the same memory, the ones that are the layer's `own`, if there are any."
+        key = memory_key(t)
+        found = self.memory.get(key, [])
+        if len(found) > 1:
+            first,end = _span(t)
+            found = [p for p in found if _span(p)[0] < end and first < _span(p)[1]]
+            found = [p for p in found if p is t] or [p for p in found if p in own] or found
+        return {*found, *self.made.get(key, ())}
+
+    def made_of(self, outs, owners): # `outs` are made of nothing else
+        for o in outs: self.made.setdefault(memory_key(o), set()).update(owners)
+
+    def credit(self, owners): # how many numbers of them are new
+        new = owners - self.credited
+        self.credited |= new
+        return sum(p.numel() for p in new)
+
+    def idle(self, layers, uncalled):
+        left,idle = set(self.all) - self.credited,{}
+        for name,m in layers.items():
+            own = set(m.parameters(recurse=False))
+            if own & left or name in uncalled and not own: idle[name] = sum(p.numel() for p in own & left)
+            left -= own # what is shared, once
+        return idle
+
+# %% ../../nbs/trace/tracing.ipynb #86febe28
 _same_memory = ('as_strided','set','resize','resize_as','alias','detach') # another layout of it is all that they make
 
-# %% ../../nbs/trace/tracing.ipynb #747cbce5
 def _only(how, at): # `how`, for the sources at these places: those that depend on the image
     if isinstance(how, Mix): return Mix(*[how.merged[i] for i in at], at=[how.at[i] for i in at], stays=how.stays)
     if isinstance(how, Chosen): return Chosen(*[how.hidden[i] for i in at])
@@ -187,133 +125,222 @@ def _hows(c, how, at): # one for each result of `c`
     everything = Mix(*[None]*len(at)) # for results of another shape, such as a norm's statistics
     return [_only(how, at) if o.shape == c.out.shape else everything for o in c.outs]
 
-# %% ../../nbs/trace/tracing.ipynb #777e6e3a
-class Follower(Places, Guard):
-    "Runs operations, and finds a node for each result."
-    def __init__(self, model, numbers):
-        Places.__init__(self)
-        Guard.__init__(self, model)
-        self.numbers,self.notes,self.values = numbers,[],{} # values: of constants that were moved to where tensors have none
+def _to_meta(a):
+    if not isinstance(a, Tensor) or a.is_meta: return a
+    return torch.empty_strided(a.shape, a.stride(), dtype=a.dtype, device='meta') if a.layout == torch.strided else a.to('meta')
 
-    def say(self, text): self.notes += [text]*(text not in self.notes)
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if self.busy: return func(*args, **kwargs)
-        c = _Call(func, args, kwargs, self)
-        if _composite(func) and not c.has_rule:
-            with self: return func.decompose(*args, **kwargs)
-        if c.name == '_local_scalar_dense' and c.nodes and not self.numbers: raise NeedsNumbers(c.title)
-        meta = any(t.is_meta for t in c.tensors)
-        out = _run_on_meta(self.run, func, args, kwargs) if meta else self.run(func, args, kwargs)
-        if meta and c.mutable and isinstance(out, Tensor) and not args[0].is_meta: out = args[0]
-        c.ran(out, _written(func, args, kwargs) if c.mutable else [])
-        if not c.outs: return out
-        products,found = self.mine(_count, c, 'it is not counted'),self.mine(self.follow, c, 'it is taken to depend on everything')
-        self.note(c, products, *(found or self.anything(c)))
-        return out
-
-    def mine(self, f, c, instead): # a fault of ours must not stop the model
-        try: return f(c)
-        except NeedsNumbers: raise
-        except Exception as e: self.say(f'a fault of convlab, not of the model: {type(e).__name__} at {c.title} ({e}); {instead}')
-
-    def node(self, t):
-        try: return super().node(t)
-        except Exception as e:
-            self.busy = False
-            self.say(f'a fault of convlab, not of the model: {type(e).__name__} ({e}); a tensor is taken to depend on everything')
-            return self.new(t.shape, Mix(None), [self.image])
-
-    def anything(self, c): # nodes that depend on all that the operation was given
-        srcs = list(c.nodes.values())
-        nodes = [self.new(o.shape, Mix(*[None]*len(srcs)), srcs) for o in c.outs]
-        for o,n in zip(c.outs, nodes): self.put(o, n, True)
-        return None,nodes
-
-    def follow(self, c):
-        "The rule for the operation `c`, and a node for each of its results."
-        if not c.nodes:
-            for t in c.written:
-                if _memory(t) in self.memory: self.put(t, None, True)
-            if c.name in ('_to_copy','lift_fresh') and c.out.is_meta and not c.tensors[0].is_meta: self.values[_memory(c.out)] = c.tensors[0]
-            return None,[]
-        if c.name in _same_memory: return _rule([], c.tensors),[self.node(c.out)]
-        rule = _find_rule(c)
-        for note in c.notes: self.say(note)
-        found = [(i,c.nodes[id(t)]) for i,t in enumerate(rule.srcs) if id(t) in c.nodes]
-        srcs,nodes = [n for _,n in found],[]
-        for o,how in zip(c.outs, _hows(c, rule.how, [i for i,_ in found])):
-            nodes.append(self.new(o.shape, how, srcs, rule.steps))
-            self.put(o, nodes[-1], bool(c.written))
-        return rule,nodes
-
-# %% ../../nbs/trace/tracing.ipynb #e2cabc4e
-def _shown(c, rule, axes): # kernel, stride and padding; a 1-d layer may be computed as a 2-d one with a single row, which is not its business
+def _shown(rule, axes): # kernel, stride and padding; a 1-d layer may be computed as a 2-d one with a single row, which is not its business
     x,n = rule.srcs[0],len(rule.ks)
     keep = [i for i in range(n) if n <= axes or rule.ks[i] != 1 or x.shape[x.dim()-n+i] != 1] or range(n)
     return [tuple(v[i] for i in keep) for v in (rule.ks, rule.stride, rule.padding)]
 
-# %% ../../nbs/trace/tracing.ipynb #b23c6f94
-class Tracer(Follower):
-    "Follows one call of a twin: `rows` has the layer calls, `calls[name]` what each module returned, `out` what the model did."
-    def __init__(self, twin, numbers):
-        super().__init__(twin, numbers)
-        self.twin,self.all_params = twin,list(twin.parameters())
-        self.owned = {} # for a piece of memory the parameters that it was made from
-        for p in self.all_params: self.owned.setdefault(_memory(p), set()).add(p)
-        self.rows,self.calls,self.stack,self.credited,self.out = [],{},[],set(),[]
+# %% ../../nbs/trace/tracing.ipynb #245d00be
+class Tracer(Guard):
+    "Follows one call of a model, and is thrown away: `trace` has what it found."
+    def __init__(self, model):
+        super().__init__(model)
+        self.layers,self.owners,self.graph = named_layers(model),Owners(model),Graph()
+        self.rows,self.calls,self.stack,self.notes,self.elsewhere = [],{},[],[],[]
+        self.values = {} # of constants that were moved to where tensors have no numbers
+        self.thread,self.busy = threading.get_ident(),False
 
-    def listen(self):
-        "Hooks on the twin's modules: ours before and after what the user's own do."
-        for name,m in self.twin.named_modules():
-            m.register_forward_pre_hook(lambda m, args, name=name: self.enter(m, name), prepend=True)
-            m.register_forward_hook(lambda m, args, out: self.leave(m, out))
+    def start(self, x): # make `x` the image
+        dims = (1,) if x.dim() == 2 else tuple(range(2, x.dim()))
+        self.image,self.sizes = Node(x.shape),tuple(x.shape[d] for d in dims)
+        with undisturbed(): begin(self.image, dims)
+        self.graph.order.append(self.image)
+        self.graph.put(x, self.image)
 
-    def enter(self, m, name):
-        leaf = not any(True for _ in m.children())
-        row = Row(name, type(m).__name__, (), depth=name.count('.')+1 if name else 0)
-        self.stack.append((m, leaf, row))
+    def say(self, text): self.notes += [text]*(text not in self.notes)
 
-    def leave(self, m, out):
-        while self.stack[-1][0] is not m: self.stack.pop() # a layer failed, and the model went on
-        _,leaf,row = self.stack.pop()
-        ts = _tensors(out)
-        found = [(i,n) for i,t in enumerate(ts) if t.numel() and (n := self.node(t))] # nothing is no place
-        self.calls.setdefault(row.name, []).append(found)
-        if leaf and ts: self.finish(row, found[0][1] if found else Node(ts[0].shape), ts, m)
+    def aside(self, f, *args):
+        "What `f` returns, which computes something of ours."
+        was,self.busy = self.busy,True
+        try:
+            with undisturbed(): return f(*args)
+        finally: self.busy = was
 
-    def finish(self, row, node, ts, m=None):
-        row.shape,row.node,row.bytes = node.shape,node,sum(t.numel()*t.element_size() for t in ts)
-        if row.kernel and getattr(m, 'padding_mode', 'zeros') != 'zeros': # padded by an operation of its own
-            ends = m._reversed_padding_repeated_twice
-            row.padding = tuple(a if a == b else (a+b)/2 for a,b in zip(ends[::2], ends[1::2]))[::-1]
-        self.rows.append(row)
+    def mine(self, f, c, instead): # a fault of ours must not stop the model
+        try: return self.aside(f, c)
+        except Exception as e: self.say(f'a fault of convlab, not of the model: {type(e).__name__} at {c.title} ({e}); {instead}')
 
-    def note(self, c, products, rule, nodes):
-        owned = set().union(*(self.owned.get(_memory(t), ()) for t in c.tensors))
-        if not c.nodes and owned:
-            for o in c.outs: self.owned.setdefault(_memory(o), set()).update(owned)
-        if not c.nodes and not (owned and products is None): products = products or 0
-        if nodes or products is None or products: self.credit(c, rule, nodes[0] if nodes and nodes[0] else Node(c.out.shape), products, owned)
+    def node(self, t):
+        try: return self.aside(self.graph.node, t)
+        except Exception as e:
+            self.say(f'a fault of convlab, not of the model: {type(e).__name__} ({e}); a tensor is taken to depend on everything')
+            return self.graph.add(t.shape, Mix(None), [self.image], status='upper bound')
 
-    def credit(self, c, rule, node, products, owned):
-        "Put the products and parameters of one operation down to the layer that it belongs to."
-        params = sum(p.numel() for p in owned - self.credited)
-        self.credited |= owned
-        leaf,row = self.stack[-1][1:] if self.stack else (False, None)
-        branches = len(set(map(id, node.srcs))) > 1
-        large = rule and not isinstance(rule.how, (Point,Move,list)) and c.name != 'constant_pad_nd'
-        own = not leaf and (params or products != 0 or branches or large)
-        if own: row = Row(row.name if row else '', _type(c), (), depth=row.depth if row else 0)
-        if row is None or not leaf and not own: return
-        row.params += params
-        if products is None: row.uncounted += (c.title,)
-        row.mults = None if row.uncounted else row.mults + products
-        if rule and rule.ks: row.kernel,row.stride,row.padding = _shown(c, rule, len(self.sizes))
-        if own: self.finish(row, node, c.outs[:1])
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if self.busy or not listens(self): return func(*args, **kwargs)
+        if not is_operation(func): return self.higher(func, args, kwargs)
+        c = Call(func, args, kwargs, self)
+        if is_composite(func) and not c.has_rule:
+            with self: return func.decompose(*args, **kwargs)
+        out = self.carry_out(c)
+        c.ran(out, written_tensors(func, args, kwargs) if c.mutable else [])
+        if c.outs: self.listen(c)
+        return out
 
-# %% ../../nbs/trace/tracing.ipynb #526bef14
+# %% ../../nbs/trace/tracing.ipynb #9bfca770
+@patch
+def carry_out(self:Tracer, c):
+    meta = [t.is_meta for t in c.tensors]
+    if not any(meta) or all(meta): return self.run(c.func, c.args, c.kwargs)
+    out = self.run(c.func, *tree_map(_to_meta, (c.args, c.kwargs)))
+    return c.args[0] if c.mutable and isinstance(out, Tensor) and not c.args[0].is_meta else out
+
+@patch
+def listen(self:Tracer, c):
+    self.hear()
+    products = self.mine(count_products, c, 'it is not counted')
+    rule,nodes = self.mine(self.follow, c, 'it is taken to depend on everything') or self.anything(c)
+    for note in c.notes: self.say(note)
+    self.note(c, products, rule, nodes)
+    c.let_go()
+
+# %% ../../nbs/trace/tracing.ipynb #b082163c
+@patch
+def follow(self:Tracer, c):
+    "The rule for the operation `c`, and a node for each of its results."
+    if not c.nodes: return None,self.constant(c)
+    if c.name in _same_memory: return make_rule([], c.tensors),[self.graph.node(c.out)]
+    try: rule = find_rule(c)
+    except NeedsNumbers:
+        self.say(f'{c.title} depends on numbers, and the model is on the device meta: its output is taken to depend on everything')
+        return self.anything(c)
+    found = [(i,c.nodes[id(t)]) for i,t in enumerate(rule.srcs) if id(t) in c.nodes]
+    srcs,nodes = [n for _,n in found],[]
+    for o,how in zip(c.outs, _hows(c, rule.how, [i for i,_ in found])):
+        nodes.append(self.graph.add(o.shape, how, srcs, rule.steps, c.status))
+        self.graph.put(o, nodes[-1], bool(c.written))
+    return rule,nodes
+
+@patch
+def constant(self:Tracer, c): # results that depend on constants alone
+    for t in c.written:
+        if memory_key(t) in self.graph.memory: self.graph.put(t, None, True)
+    if c.name in ('_to_copy','lift_fresh') and c.out.is_meta and not c.tensors[0].is_meta: self.values[memory_key(c.out)] = c.tensors[0]
+    return []
+
+@patch
+def anything(self:Tracer, c): # nodes that depend on all that the operation was given
+    srcs = list(c.nodes.values())
+    nodes = [self.graph.add(o.shape, Mix(*[None]*len(srcs)), srcs, status='upper bound') for o in c.outs]
+    for o,n in zip(c.outs, nodes): self.graph.put(o, n, True)
+    return None,nodes
+
+# %% ../../nbs/trace/tracing.ipynb #bb3236dd
+@dataclasses.dataclass
+class _Layer: # that is running
+    module:nn.Module
+    leaf:bool # without layers of its own
+    row:Row
+    used:set = dataclasses.field(default_factory=set) # parameters of its own, on constants
+
+    @property
+    def own(self): return set(self.module.parameters(recurse=False))
+
+@patch
+def enter(self:Tracer, name, m):
+    if not listens(self) or threading.get_ident() != self.thread: return
+    leaf = not any(True for _ in m.children())
+    self.stack.append(_Layer(m, leaf, Row(name, type(m).__name__, (), depth=_depth(name))))
+
+def _depth(name): return name.count('.')+1 if name else 0
+
+@patch
+def leave(self:Tracer, name, m, given, out):
+    if not listens(self): return
+    if threading.get_ident() != self.thread: return self.elsewhere.append((name, m, given, out))
+    self.hear()
+    while self.stack[-1].module is not m: self.stack.pop() # a layer failed, and the model went on
+    layer,ts = self.stack.pop(),tensors_in(out)
+    found = self.depending(ts)
+    self.calls.setdefault(name, []).append(found)
+    if not layer.leaf or not ts: return
+    layer.row.params += self.owners.credit(layer.used)
+    self.finish(layer.row, found[0][1] if found else Node(ts[0].shape), ts, m)
+
+@patch
+def depending(self:Tracer, ts): return [(i,n) for i,t in enumerate(ts) if t.numel() and (n := self.node(t))] # nothing is no place
+
+@patch
+def finish(self:Tracer, row, node, ts, m=None):
+    row.shape,row.node,row.bytes = node.shape,node,sum(t.numel()*t.element_size() for t in ts)
+    if row.kernel and isinstance(m, (nn.Conv1d,nn.Conv2d,nn.Conv3d)) and m.padding_mode != 'zeros': # padded by an operation of its own
+        row.padding = _same_padding(m) if m.padding == 'same' else (0,)*len(m.kernel_size) if m.padding == 'valid' else m.padding
+    self.rows.append(row)
+
+def _same_padding(m): # half a cell, if one side has one more
+    sides = [d*(k-1)/2 for d,k in zip(m.dilation, m.kernel_size)]
+    return tuple(int(s) if s == int(s) else s for s in sides)
+
+# %% ../../nbs/trace/tracing.ipynb #d4598534
+@patch
+def note(self:Tracer, c, products, rule, nodes):
+    own = self.stack[-1].own if self.stack else set()
+    owners = set().union(*(self.owners.of(t, own) for t in c.tensors))
+    if not c.nodes and owners: self.on_constants(c, owners)
+    elif not c.nodes: products = products or 0
+    if nodes or products != 0: self.book(c, rule, nodes[0] if nodes and nodes[0] else Node(c.out.shape), products, owners)
+
+@patch
+def on_constants(self:Tracer, c, owners): # an operation on parameters
+    self.owners.made_of(c.outs, owners)
+    if self.stack and self.stack[-1].leaf: self.stack[-1].used |= owners & self.stack[-1].own
+
+@patch
+def book(self:Tracer, c, rule, node, products, owners):
+    "Put the products and parameters of one operation down to the layer that it belongs to."
+    layer = self.stack[-1] if self.stack else None
+    row,leaf = (layer.row,layer.leaf) if layer else (None,False)
+    params = self.owners.credit(owners)
+    own = not leaf and (params or products != 0 or _stands_out(c, rule, node))
+    if own: row = Row(row.name if row else '', operation_name(c), (), depth=row.depth if row else 0)
+    if not leaf and not own: return
+    row.params += params
+    if products is None: row.uncounted += (c.title,)
+    row.mults = None if row.uncounted else row.mults + products
+    if rule and rule.ks: row.kernel,row.stride,row.padding = _shown(rule, len(self.sizes))
+    if own: self.finish(row, node, c.outs[:1])
+
+def _stands_out(c, rule, node): # does it join branches, or look at more than one place?
+    branches = len(set(map(id, node.srcs))) > 1
+    return branches or rule and not isinstance(rule.how, (Point,Move,list)) and c.name != 'constant_pad_nd'
+
+# %% ../../nbs/trace/tracing.ipynb #f4390b98
+@patch
+def hear(self:Tracer):
+    while self.elsewhere:
+        name,m,given,out = self.elsewhere.pop(0)
+        srcs,ts = [n for _,n in self.depending(tensors_in(given))],tensors_in(out)
+        if srcs and ts: self.unfollowed(name, m, srcs, ts)
+
+@patch
+def unfollowed(self:Tracer, name, m, srcs, ts):
+    self.say(f'layer {name!r} is called in another thread, where its operations are not followed: its output is taken to depend on all of '
+             'its input, and its products are not counted')
+    nodes = [self.graph.add(t.shape, Mix(*[None]*len(srcs)), srcs, status='upper bound') for t in ts]
+    for t,n in zip(ts, nodes): self.graph.put(t, n, True)
+    self.calls.setdefault(name, []).append([*enumerate(nodes)])
+    params = self.owners.credit(set(m.parameters()))
+    row = Row(name, type(m).__name__, (), params=params, mults=None, uncounted=('another thread',), depth=_depth(name))
+    if params or not any(True for _ in m.children()): self.finish(row, nodes[0], ts, m)
+
+# %% ../../nbs/trace/tracing.ipynb #f8e6d216
+@patch
+def higher(self:Tracer, func, args, kwargs):
+    if func is torch.ops.higher_order.cond:
+        choice,yes,no,operands = args
+        with self: return (yes if choice else no)(*operands)
+    c = Call(func, args, kwargs, self)
+    out = func(*args, **kwargs)
+    c.ran(out, [])
+    if c.outs: self.listen(c)
+    return out
+
+# %% ../../nbs/trace/tracing.ipynb #ee634aa3
 _leaving = set('numpy __array__ tolist item __float__ __int__ __complex__ __dlpack__'.split())
 
 def _as_index(i):
@@ -328,12 +355,12 @@ class Watch(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, '__name__', '')
-        if name in _leaving and isinstance(args[0], Tensor) and self.tracer.node(args[0]):
+        if name in _leaving and isinstance(args[0], Tensor) and listens(self.tracer) and self.tracer.node(args[0]):
             self.tracer.say(f'values of the image leave PyTorch through {name}(): what is computed from them there is not followed')
-        if name in ('__getitem__','__setitem__'): args = (args[0], _as_index(args[1]), *args[2:])
+        if name in ('__getitem__','__setitem__') and args[0].is_meta: args = (args[0], _as_index(args[1]), *args[2:])
         return func(*args, **(kwargs or {}))
 
-# %% ../../nbs/trace/tracing.ipynb #f5c37973
+# %% ../../nbs/trace/tracing.ipynb #15056240
 def _checked(model):
     kind('model', model, nn.Module, 'an nn.Module')
     for name,m in model.named_modules():
@@ -342,101 +369,102 @@ def _checked(model):
             raise ValueError(f"{what} is scripted: its forward is no Python any more and cannot be followed; give the model that it was made from")
     lazy = [name for name,p in model.named_parameters() if isinstance(p, nn.parameter.UninitializedTensorMixin)]
     if lazy: raise ValueError(f"model has lazy layers without weights yet ({lazy[0]}): call it on a batch first")
+    if any(map(is_fake, (None, *model.parameters()))):
+        raise ValueError("model must not be run inside FakeTensorMode, or made there; outside, and built under torch.device('meta'), it needs no memory either")
+
+def noise(model, shape):
+    "An input of this shape for `model`: numbers from 0 to 1 of its kind, where it is; on the device `meta` none."
+    p = next((p for p in model.parameters() if p.is_floating_point() or p.is_complex()), None)
+    dtype,device = (p.dtype,p.device) if p is not None else (torch.get_default_dtype(),torch.device('cpu'))
+    if device.type == 'meta': return torch.empty(shape, dtype=dtype, device=device)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0), device='cpu', dtype=torch.float32).to(device, dtype)
+
+def _is_meta(model): return any(p.is_meta for p in model.parameters())
+
+def _example(model, t): # for an input that was given: its own memory, since a model may write into it, and numbers if the model has them
+    if t.is_meta == _is_meta(model): return t.detach().clone()
+    if not t.is_meta: return _to_meta(t)
+    return noise(model, t.shape).to(t.dtype) if t.is_floating_point() else torch.zeros(t.shape, dtype=t.dtype, device='cpu')
 
 def _call_args(model, input_size, inputs):
-    "Positional and keyword arguments of the call, and a function that gives a tensor of them numbers."
+    "Positional and keyword arguments of the call."
     if (input_size is None) == (inputs is None): raise ValueError("give either input_size or inputs")
-    if inputs is None:
-        p = next((p for p in model.parameters() if p.is_floating_point() or p.is_complex()), torch.zeros(()))
-        x = torch.empty(1, *sizes('input_size', input_size), dtype=p.dtype, device='meta')
-        return [x],{},lambda t: torch.rand(t.shape, generator=torch.Generator().manual_seed(0)).to('cpu' if p.is_meta else p.device, p.dtype)
+    if inputs is None: return [noise(model, (1, *sizes('input_size', input_size)))],{}
     if isinstance(inputs, dict): args,kwargs = (),inputs
     elif isinstance(inputs, tuple) and len(inputs) == 2 and isinstance(inputs[0], (tuple,list)) and isinstance(inputs[1], dict): args,kwargs = inputs
     else: args,kwargs = inputs if isinstance(inputs, (tuple,list)) else (inputs,),{}
-    if not any(isinstance(t, Tensor) for t in tree_leaves((args, kwargs))):
+    if not _given(args, kwargs):
         raise TypeError(f"inputs must be a tensor, a tuple of arguments, a dict of keyword arguments, or both of these; got {type(inputs).__name__}")
-    return list(args),kwargs,lambda t: t.detach().clone()
+    return tree_map(lambda a: _example(model, a) if isinstance(a, Tensor) else a, (list(args), kwargs))
 
-# %% ../../nbs/trace/tracing.ipynb #923aaf6a
-def _idle(t):
-    "For each module how many parameters of its own nothing used; 0 for a layer without parameters that was never called."
-    left,idle = set(t.all_params) - t.credited,{}
-    for name,m in t.twin.named_modules():
-        own = set(m.parameters(recurse=False))
-        if own & left or name in t.uncalled and not own: idle[name] = sum(p.numel() for p in own & left)
-        left -= own # what is shared, once
-    return idle
+def _given(args, kwargs): return [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
 
-# %% ../../nbs/trace/tracing.ipynb #02745b86
-def _run(t, args, kwargs, number):
-    "Call the twin of tracer `t`, and return what it returns; `number` gives a tensor numbers."
-    fill = number if t.numbers else _to_meta
-    args,kwargs = tree_map(lambda a: fill(a) if isinstance(a, Tensor) else a, (args, kwargs))
-    if not t.numbers: args,kwargs = tree_map(lambda a: a.clone() if isinstance(a, Tensor) else a, (args, kwargs)) # a model may write into them
-    ts = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
-    t.listen()
+# %% ../../nbs/trace/tracing.ipynb #bd4e568c
+def _called(t, model, args, kwargs):
+    "Call `model`, followed by the tracer `t`, and return what it returns."
+    ts = _given(args, kwargs)
     t.start(next((a for a in ts if a.is_floating_point() or a.is_complex()), ts[0]))
-    with torch.inference_mode(False), torch.no_grad(), _apart(), Watch(t), t: return t.twin(*args, **kwargs)
+    with in_place(model, t):
+        hook_layers(t.layers, t.enter, t.leave)
+        with Watch(t): out = model(*args, **kwargs)
+        t.hear()
+        return out
 
 def _read(t, out):
-    "The tracer `t` with all that follows from its run, which returned `out`, and without what holds the model, or memory."
-    for r in t.rows: r.field,r.jump = _seen(r.node, t.sizes)
-    t.out = [(i,n) for i,o in enumerate(_tensors(out)) if o.numel() and (n := t.node(o))]
-    t.unused = sum(p.numel() for p in t.all_params if p not in t.credited)
-    t.uncalled = [n for n,m in t.twin.named_modules() if n not in t.calls and not any(True for _ in m.children())]
-    t.idle = _idle(t)
-    t.names = [n for n,_ in t.twin.named_modules() if n]
-    t.twin,t.all_params,t.owned,t.credited,t.params,t.memory,t.values = None,[],{},set(),{},{},{}
-    return t
+    "What tracer `t` has found in a call that returned `out`."
+    found = t.depending(tensors_in(out))
+    measure(t.graph.order, t.sizes, t.say)
+    for r in t.rows: r.see(t.sizes)
+    uncalled = [n for n,m in t.layers.items() if n not in t.calls and not any(True for _ in m.children())]
+    return Trace(t.rows, t.calls, found, t.image, t.sizes, t.graph.order, t.notes, {n: type(m).__name__ for n,m in t.layers.items()},
+                 t.owners.idle(t.layers, uncalled), uncalled)
 
-# %% ../../nbs/trace/tracing.ipynb #35e4e601
-def _seen(node, sizes): # the columns of a row that are about places
-    if not node.ends: return (),()
-    return tuple(_size(node, k, n) for k,n in enumerate(sizes)), tuple(map(_plain, node.jumps)) if _map_dims(node) else ()
-
-# %% ../../nbs/trace/tracing.ipynb #b0f83576
-def _with_zeros(twin): # for a model on the device `meta`, which cannot run on noise: zeros, which take no memory, for its weights
-    for m in twin.modules():
-        for kept in (m._parameters, m._buffers):
-            for k,p in kept.items():
-                if p is None or not p.is_meta: continue
-                zeros = torch.zeros((), dtype=p.dtype).expand(p.shape)
-                kept[k] = nn.Parameter(zeros, False) if isinstance(p, nn.Parameter) else zeros.clone()
-    return twin
-
-# %% ../../nbs/trace/tracing.ipynb #33465587
+# %% ../../nbs/trace/tracing.ipynb #14d95326
 def trace_model(
-    model:nn.Module, # any model; it is left as it was. Scripted ones are refused
+    model:nn.Module, # any model, real or on the device `meta`. Scripted ones are refused
     input_size:tuple=None, # shape of one input without the batch, such as `(3,224,224)`
     *,
     inputs=None, # in place of `input_size`: an example, a tuple of arguments, a dict of keyword arguments, or both of these in a tuple
-) -> Tracer: # its `rows`, `calls`, `image`, `out`, `notes`, `unused`, `uncalled`. Raises `TypeError`/`ValueError` naming a bad argument
-    "Follow one call of `model` in evaluation mode, on tensors without numbers if it can do without."
+) -> Trace: # Raises `TypeError`/`ValueError` naming a bad argument; if the model fails, `ValueError` with the `rows` up to there
+    """Run `model` once, in place, on noise or on `inputs`, and follow what it does. It is left as one forward pass in evaluation mode would leave it;
+    beyond that its parameters, buffers, training flags, `requires_grad` and hooks and the random state are put back, also after an error."""
     _checked(model)
-    args,kwargs,number = _call_args(model, input_size, inputs)
-    for numbers in (False, True):
-        twin = _twin(model)
-        bare = numbers and any(p.is_meta for p in (*twin.parameters(), *twin.buffers()))
-        t = Tracer(_with_zeros(twin) if bare else twin, numbers)
-        if bare: t.say('the model is on the device meta, without numbers: zeros stand in for them')
-        try: out = _run(t, args, kwargs, number)
-        except MemoryError as e:
-            e.add_note(_failing(model, input_size, t))
-            raise
-        except Exception as e: error = e
-        else: return _read(t, out)
-    hint = '; give an example with inputs=... if the model takes whole numbers' if inputs is None and 'ndices' in str(error) else ''
-    raise ValueError(f"{_failing(model, input_size, t)}: {error}{hint}") from error
+    args,kwargs = _call_args(model, input_size, inputs)
+    model = unwrapped(model)
+    t = Tracer(model)
+    try: out = _called(t, model, args, kwargs)
+    except MemoryError as e:
+        e.add_note(_failing(model, input_size, t))
+        raise
+    except Exception as e: raise _failure(model, input_size, t, e) from e
+    return _read(t, out)
 
-# %% ../../nbs/trace/tracing.ipynb #4cc828d1
+# %% ../../nbs/trace/tracing.ipynb #9ef00a52
 def _failing(model, input_size, t):
     on = 'the given inputs' if input_size is None else f'input_size={tuple(input_size)} (without the batch)'
-    where = next((f', in layer {r.name!r} ({r.type})' for _,_,r in reversed(t.stack) if r.name), '')
+    where = next((f', in layer {layer.row.name!r} ({layer.row.type})' for layer in reversed(t.stack) if layer.row.name), '')
     return f"{type(model).__name__} fails on {on}{where}"
 
+def _failure(model, input_size, t, error):
+    hint = ''
+    if input_size is not None and 'ndices' in str(error): hint = '; give an example with inputs=... if the model takes whole numbers'
+    elif _is_meta(model) and 'meta' in str(error): hint = '; the model is on the device meta, without numbers: give it some with to_empty(device=\'cpu\')'
+    failure = ValueError(f"{_failing(model, input_size, t)}: {error}{hint}")
+    failure.rows = t.rows # up to there
+    if t.rows: failure.add_note('the last layers that ran: ' + ', '.join(f'{r.name or r.type} {r.shape}' for r in t.rows[-3:]) + ' (all: .rows)')
+    return failure
+
 def tell(t, places_only=False):
-    "One warning with all that could not be followed, if there is anything."
+    "One warning with all that could not be followed, if there is anything; it points at the line outside of convlab that asked."
     uncounted = sorted({u for r in t.rows for u in r.uncounted})
     empty = f"no formula for the products of {', '.join(uncounted)}: their cells are empty (count_rule adds one)"
     notes = t.notes + ([empty] if uncounted and not places_only else [])
-    if notes: warnings.warn('; '.join(notes), stacklevel=3)
+    if notes: warn('; '.join(notes))
+
+def warn(text):
+    warnings.warn(text, stacklevel=1+_outside())
+
+def _outside(): # how many calls up from `warn` the first file is that is not ours
+    ours,frame,n = str(Path(convlab.__file__).parent),sys._getframe(1),1
+    while frame.f_back and frame.f_code.co_filename.startswith(ours): frame,n = frame.f_back,n+1
+    return n-1

@@ -6,11 +6,13 @@
 __all__ = []
 
 # %% ../../../nbs/solutions/04_arithmetic.ipynb #429b2782
+import re
 from copy import deepcopy
 import torch
 import torch.nn.functional as F
 from torch import nn
-from ..exercises import Wrong, call, exercise, expect
+from torch.overrides import TorchFunctionMode
+from ..exercises import Wrong, call, exercise, expect, integers
 from ...arithmetic import arithmetic
 from ...models import n_params, simple_cnn
 from ...receptive import gradient_probe
@@ -55,9 +57,8 @@ def _(answer):
     'The three layers put out three grids. When is each of these exactly half of the one before?',
     'The second layer must put out a grid that can be halved twice, a multiple of 4. What happens before may be rounded.'))
 def _(answer):
-    try: n = int(answer)
-    except (TypeError,ValueError): raise Wrong('The answer must be a whole number, the side of the image in pixels.', got=repr(answer)) from None
-    if n != answer or not 20 <= n <= 100: raise Wrong('The image size must be a whole number from 20 to 100.', got=repr(answer))
+    n, = integers(answer, 1, 'a whole number, the side of the image in pixels')
+    if not 20 <= n <= 100: raise Wrong('The image size must be a whole number from 20 to 100.', got=repr(answer))
     grids = [n]
     for _ in range(5): grids.append((grids[-1]+1)//2)
     work = [g*g*w for g,w in zip(grids[2:5], (288,1152,4608))]
@@ -91,18 +92,38 @@ def _(answer):
         raise Wrong('The scores are right. But how many of its weights can be dropped?', on, '27,082 parameters', f'{n_params(small):,}')
     return '27,082 parameters do what 30,282 did.'
 
+# %% ../../../nbs/solutions/04_arithmetic.ipynb #c0de0401
+class _Made(TorchFunctionMode):
+    "Counts the numbers that operations make, one by one as `*` does; `arithmetic` counts sums of products."
+    def __init__(self):
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        in_place = re.search(r'[^_]_$|^__i', func.__name__) # such as mul_ and __imul__
+        if isinstance(out, torch.Tensor) and (in_place or not self.is_view(out, args)): self.numbers += out.numel()
+        return out
+
+    def is_view(self, out, args):
+        "Does it show numbers that were there before?"
+        return any(isinstance(a, torch.Tensor) and a.untyped_storage().data_ptr() == out.untyped_storage().data_ptr() for a in args)
+
 # %% ../../../nbs/solutions/04_arithmetic.ipynb #a7ed5fa9
 @exercise('cheap_block', lesson='04_arithmetic', title='a convolution for a tenth of the work', hints=(
     'The lesson splits a convolution in two, in its last section. What would the two be here?',
     '`groups=32` gives each channel its own slice of 5 by 5; a kernel of 1 by 1 mixes the channels.'))
 def _(answer):
     if not isinstance(answer, nn.Module): raise Wrong('The answer must be a network, such as an `nn.Sequential`.', got=type(answer).__name__)
-    block,on = deepcopy(answer).cpu().float().eval(),'a batch [2,32,28,28]'
-    with torch.no_grad(): shape = list(getattr(call(block, torch.rand(2,32,28,28), on=on), 'shape', ()))
+    block,on = answer.cpu().float().eval(),'a batch [2,32,28,28]'
+    with torch.no_grad(), _Made() as made: shape = list(getattr(call(block, torch.rand(2,32,28,28), on=on), 'shape', ()))
     if shape != [2,32,28,28]:
         raise Wrong('The shape must stay. Does each kernel have the padding that it needs?', on, 'shape [2, 32, 28, 28]', f'shape {shape}')
     mults,most = totals(arithmetic(block, (32,28,28)))['multiplications'],28*28*32*32*25
     if mults > most/10: raise Wrong('That is too much work.', on, f'{most//10:,} multiplications at most', f'{mults:,}')
+    if made.numbers//2 > most/10:
+        why = 'That is too much work. A product is a product, with `*` too, and each of these numbers has to be made.'
+        raise Wrong(why, on, f'{most//10:,} numbers at most for a picture', f'{made.numbers//2:,}')
     box = gradient_probe(block, (32,28,28), row=14, col=14)
     sides = tuple(b-a for a,b in box) if box else (0,0)
     if min(sides) < 5: raise Wrong('An output sees too few pixels.', on, '5 by 5 pixels', ' by '.join(map(str, sides)))

@@ -9,14 +9,13 @@ __all__ = []
 import torch
 import torch.nn.functional as F
 from ...convolutions import out_size
-from ..exercises import Wrong, call, exercise, expect
+from ..exercises import Wrong, call, exercise, expect, integers
 
 # %% ../../../nbs/solutions/02_convolutions.ipynb #736d493d
 @exercise('halving', lesson='02_convolutions', title='stride and padding for a 5 by 5 kernel', hints=(
     'Which stride halves a size?', 'Put `n=7`, `ks=5` and that stride into the formula of the lesson; which padding makes it 4?'))
 def _(answer):
-    try: stride,padding = [int(v) for v in answer]
-    except Exception: raise Wrong('The answer must be two whole numbers, (stride, padding).', got=f'{answer!r:.60}') from None
+    stride,padding = integers(answer, 2, 'two whole numbers, (stride, padding)')
     if stride < 1 or padding < 0: raise Wrong('A stride is at least 1, and a padding at least 0.', got=f'stride {stride}, padding {padding}')
     sizes = [28]
     for _ in range(3): sizes.append(out_size(sizes[-1], 5, stride, padding) if sizes[-1] + 2*padding >= 5 else 0)

@@ -16,7 +16,6 @@ from .kernels import validation_digits
 @exercise('other_sizes', lesson='03_first_cnn', title='a network on pictures of another size', hints=(
     'Follow the grid through five layers: each makes (n+1)//2 of n.', 'The last grid has two channels, and `Flatten` writes down all that is in them.'))
 def _(answer):
-    if not hasattr(answer, '__len__') or len(answer) != 2: raise Wrong('The answer must be two numbers.', got=f'{answer!r:.60}')
     expect(answer, (2,8), on='32 by 32, and 33 by 33', why={
         'That is the side of the last grid. It is a square, and there are two channels.': (1,2),
         'Those are the places of the last grid. There are two channels.': (1,4),
@@ -31,7 +30,7 @@ def _(answer):
 def _(answer):
     model = call(answer) if isinstance(answer, type) else answer
     if isinstance(model, nn.Module):
-        model = model.eval()
+        model.eval()
         if not any(isinstance(m, nn.Conv2d) for m in model.modules()): raise Wrong('There is no convolution in it.')
     for size in ((28,28), (8,8), (61,40)):
         x,on = torch.randn(3,1,*size),f'3 pictures of {size[0]} by {size[1]}'
@@ -80,10 +79,7 @@ def _(answer):
     if (n := sum(p.numel() for p in answer.parameters())) > 1000: raise Wrong('Too many weights.', want='at most 1,000', got=f'{n:,}')
     ims,labels = validation_digits()
     x,on = (ims[:,None].float()/255-.1307)/.3081,f'{len(ims):,} validation digits'
-    was,device = answer.training,next((p.device for p in answer.parameters()), 'cpu')
-    try:
-        with torch.no_grad(): scores = call(answer.eval(), x.to(device), on=on).cpu()
-    finally: answer.train(was)
+    with torch.no_grad(): scores = call(answer.cpu().eval(), x, on=on)
     if list(scores.shape) != [len(x),2]: raise Wrong('There should be two scores for each digit, for 3 and for 7.', on, f'shape [{len(x)}, 2]', f'shape {list(scores.shape)}')
     share = ((scores.argmax(1) == 1) == (labels == 7)).float().mean().item()
     why = 'Has it been trained?' if .3 < share < .7 else 'It says 3 for 7 and 7 for 3.' if share < .3 else 'Train longer, or at another rate, or change the channels.'

@@ -6,7 +6,6 @@
 __all__ = []
 
 # %% ../../../nbs/solutions/05_receptive_fields.ipynb #923b6807
-from copy import deepcopy
 import torch
 from torch import nn
 from ..exercises import Wrong, call, exercise, expect
@@ -72,7 +71,7 @@ def _walk(row, layers, after=0, less=1):
 def _(answer):
     on = 'pictures [2,1,64,64]'
     if not isinstance(answer, nn.Module): raise Wrong('The answer must be a network, such as an `nn.Sequential`.', got=type(answer).__name__)
-    net = deepcopy(answer).cpu().float().eval()
+    net = answer.cpu().float().eval()
     with torch.no_grad(): y = call(net, torch.rand(2,1,64,64), on=on)
     shape = list(getattr(y, 'shape', ()))
     if shape != [2,8,64,64]:

@@ -1,0 +1,116 @@
+"What the live pieces share: the joined text, the state that two sides have, colors, and numbers as people write them."
+import json
+import re
+
+import pytest
+from browser import modules, node
+from matplotlib.colors import to_rgba
+
+from convlab.draw import plotting
+from convlab.draw.widgets import Live, _squeezed, fragment, joined, page
+
+pieces = sorted(p.name for p in modules.glob('*.js') if 'export default' in p.read_text() and p.name != 'line.js')
+
+
+def names(text): return re.findall(r'^(?:export )?(?:async )?(?:function\*?|const|let|class) (\w+)', text, re.M)
+
+
+def test_names_are_unique_over_all_files():
+    seen = [n for p in modules.glob('*.js') for n in names(p.read_text())]
+    assert len(seen) == len({*seen}), sorted(n for n in seen if seen.count(n) > 1)
+
+
+def test_exports_begin_a_line_and_imports_are_one_line():
+    for p in modules.glob('*.js'):
+        text = p.read_text()
+        assert len(re.findall(r'\bexport (?:default|function|const|class|async)', text)) == len(re.findall(r'^export ', text, re.M)), p.name
+        assert all(re.fullmatch(r"import \{ [\w, ]+ \} from '\./\w+\.js'", line) for line in re.findall(r'^import .*', text, re.M)), p.name
+
+
+def test_the_joined_text_is_one_module():
+    text = joined('kernel_lab.js', 'live.js')
+    assert not re.search(r'^import |^export (?!default)| //', text, re.M) and text.index('class LiveModel') < text.index('function dress') < text.index('export default')
+    assert 'function slider' not in text and 'function numberField' not in text  # nobody needs them
+    assert node(f'{text.replace("export default", "const piece =")}\ndone(written(-0.5) + new LiveModel({{a: 1}}).get("a"))') == '−0.51'
+
+
+def test_strings_and_expressions_come_through_unharmed():
+    text = r"""const a = 'x  =  1', b = `p { c: ${1 + 1} }`, c = /a  = [/ ]b/, d = 4 / 2 / 1, e = 1 - -1 + +1, f = `${b ? `( ${d} )` : ''} = ${[1].map(v => `< ${v} >`)}`
+"""
+    assert node(f'{_squeezed(text)}\ndone([a, b, String(c), d, e, f])') == ['x  =  1', 'p { c: 2 }', '/a  = [/ ]b/', 2, 3, '( 2 ) = < 1 >']
+
+
+@pytest.mark.parametrize('module', pieces)
+def test_a_piece_is_small_and_runs_as_it_is_joined(module):
+    text = joined(module)
+    most = 40*1024 if module == 'way_lab.js' else 30*1024  # that one holds a whole network's arithmetic; zipped it is 15 KB
+    assert len(joined(module, 'live.js').encode()) < most and text.count('export default') == 1
+    assert node(f'{text.replace("export default", "const piece =")}\ndone(Object.keys(piece))') == ['render']
+    assert node(f'import piece from "./{module}"\ndone(Object.keys(piece))') == ['render']
+
+
+def test_no_state_ends_the_script_that_it_stands_in():
+    state = dict(text='</script><script>alert(1)</script><!-- "&amp;')
+    html = fragment('line.js', state)
+    assert html.count('</script') == 1 and '<!--' not in html
+    assert json.loads(re.search(r'livePiece, (.*)\)\n', html)[1]) == state
+    assert '<title>A &lt; B</title>' in page('A < B', html)
+    with pytest.raises(ValueError): fragment('line.js', dict(n=float('nan')))
+
+
+def test_a_state_follows_python_and_python_follows_it():
+    done = node('''
+import { LiveModel } from './live.js'
+class Line extends LiveModel { send() {} }
+const page = new LiveModel({ n: 1, kernel: [1, 2] }), python = new Line({ n: 2, kernel: [1, 2], piece_id: 'x' }), heard = []
+page.on('change:n', () => heard.push(page.get('n')))
+page.on('change:kernel', () => heard.push('kernel'))
+page.set('n', 5); page.save_changes()
+page.join(python)                           // Python's state is the truth
+python.set('n', 3)                          // Python to page
+page.set('n', 4)                            // page to Python, once it is saved
+const before = python.get('n')
+page.save_changes()
+page.off('change:n')
+page.set('n', 9)
+done([heard, before, python.get('n'), page.get('n')])''')
+    assert done == [[5, 2, 3, 4], 3, 4, 9]
+
+
+def test_python_has_a_state_without_a_page(tmp_path):
+    class Piece(Live): module, title = 'line.js', 'A piece'
+    piece = Piece(n=1)
+    piece.put(n=2)
+    assert piece.state == dict(n=2) and '{"n":2}' in piece.html() and repr(piece) == 'Piece: A piece'
+    piece.save(tmp_path/'piece.html')
+    text = (tmp_path/'piece.html').read_text()
+    assert '<title>A piece</title>' in text and 'data-piece=""' in text
+
+
+def test_colors_are_those_of_the_figures():
+    values, signed = [-1, -.7, -.5, -.2, 0, .2, .5, .8, 1], plotting.signed_scale()
+    colors, inks = node('import { colorOf } from "./ui.js"\ndone([true, false].map(s => given.map(v => colorOf(v, 1, s))))', values)
+    import matplotlib.pyplot as plt
+    for v, color, inked in zip(values, colors, inks):
+        for map_, at, found in ((signed, (v+1)/2, color), (plt.get_cmap('Greys'), max(float(v), 0.), inked)):
+            assert [int(c) for c in re.findall(r'\d+', found)] == pytest.approx([255*c for c in map_(at)[:3]], abs=4), v
+    accent = node('import { accentColor } from "./ui.js"\ndone(accentColor)')
+    assert to_rgba(accent) == to_rgba(plotting.accent)
+
+
+def test_letters_can_be_read_on_every_color():
+    "WCAG 2: a contrast of at least 4.5."
+    worst = node('''
+import { colorOf, letterColor } from './ui.js'
+const light = color => { const [r, g, b] = color.match(/\\d+/g).map(c => c / 255 <= .03928 ? c / 255 / 12.92 : ((c / 255 + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b }
+const contrast = (v, signed) => { const l = light(colorOf(v, 1, signed)); return letterColor(v, 1, signed) === '#000' ? (l + .05) / .05 : 1.05 / (l + .05) }
+done(Math.min(...Array.from({ length: 401 }, (_, k) => k / 200 - 1).flatMap(v => [contrast(v, true), contrast(v, false)])))''')
+    assert worst >= 4.5
+
+
+def test_numbers_are_read_and_written_as_people_do():
+    given = ['1/9', '−2', '0,5', ' 3 ', '.25', '1e2', '', 'x', '1/0', '1/2/3', '--1', '0x10', 'Infinity']
+    read = node('import { readNumber } from "./ui.js"\ndone(given.map(readNumber))', given)
+    assert read == [pytest.approx(1/9), -2, .5, 3, .25, 100] + [None]*7
+    shown = node('import { written } from "./ui.js"\ndone(given.map(v => written(v)))', [0, -0.001, 1.5, -2, 0.126, 100, 1e5, 123456.7])
+    assert shown == ['0', '0', '1.5', '−2', '0.13', '100', '1.000e+5', '1.235e+5']

@@ -1,0 +1,157 @@
+"Rules of single operations: what they say of places, against the gradient of the very operation."
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from convlab.receptive import receptive_field
+from convlab.trace.tracing import trace_model
+
+
+class Does(nn.Module):
+    "A model that does one thing, a function of its input."
+    def __init__(self, f):
+        super().__init__()
+        self.f = f
+
+    def forward(self, x): return self.f(x)
+
+
+def walked(t, node, index):
+    "Which values of the image one value of `node` comes from, by the rules."
+    masks = {node: torch.zeros(node.shape, dtype=torch.bool)}
+    masks[node][index] = True
+    for n in reversed(t.order):
+        if n not in masks or not n.srcs: continue
+        for s, m in zip(n.srcs, n.how.back(masks[n], [s.shape for s in n.srcs])):
+            masks[s] = masks[s] | m if s in masks else m
+    return masks.get(t.image, torch.zeros(t.image.shape, dtype=torch.bool))
+
+
+def hull(mask):
+    "First and last row and column of a mask `[1,C,H,W]`, or None."
+    at = mask.nonzero()
+    return None if not len(at) else [(int(at[:, d].min()), int(at[:, d].max())) for d in range(2, mask.dim())]
+
+
+def check_tight(f, x):
+    """Every value of `f(x)` comes from what its gradient is not zero for: exactly on the way back, and between the same
+    ends forward, cut at the borders of the image."""
+    t = trace_model(Does(f), inputs=x)
+    node = t.out[0][1]
+    out = f(x.requires_grad_())
+    assert tuple(out.shape) == node.shape
+    ends = [[e.expand(node.shape) for e in pair] for pair in node.ends]
+    for index in itertools.product(*map(range, out.shape)):
+        grad, = torch.autograd.grad(out[index], x, retain_graph=True, allow_unused=True)
+        true = torch.zeros(x.shape, dtype=torch.bool) if grad is None else grad != 0
+        assert torch.equal(walked(t, node, index), true), index
+        box = hull(true)
+        for k, pair in enumerate(ends):
+            first, last = pair[0][index].item(), -pair[1][index].item()
+            if box is None: assert first == math.inf and last == -math.inf or last < 0 or first >= x.shape[k+2], index
+            else: assert (max(first, 0), min(last, x.shape[k+2]-1)) == box[k], (index, k)
+
+
+def zeros_like(x): return torch.zeros(x.shape)
+
+
+def written(x, write):
+    "Zeros with something written into them."
+    new = x.new_zeros(1, 2, 8, 8)
+    write(new)
+    return new
+
+
+ZERO = torch.tensor([0])
+INSERT = dict(
+    unfold_padding=lambda x: F.unfold(x, 3, padding=1),
+    unfold_stride=lambda x: F.unfold(x, 3, padding=2, stride=2, dilation=2),
+    tril=lambda x: x.tril(),
+    tril_diagonal=lambda x: x.tril(-2),
+    triu=lambda x: x.triu(1),
+    tril_in_place=lambda x: (x*1).tril_(),
+    diag_embed=lambda x: x.diag_embed(),
+    diag_embed_offset=lambda x: x.diag_embed(1, 1, 3),
+    diag=lambda x: x[0, 0, 2].diag(1),
+    diagonal_scatter=lambda x: torch.zeros(6, 6).diagonal_scatter(x[0, 0, 1], 0),
+    block_diag=lambda x: torch.block_diag(x[0, 0], x[0, 1]),
+    pad=lambda x: F.pad(x, (1, 2, 2, 1)),
+    pad_value=lambda x: F.pad(x, (2, 0), value=7.),
+    pad_channels=lambda x: F.pad(x, (0, 0, 0, 0, 1, 1)),
+    pad_batch=lambda x: F.pad(x, (0, 0, 0, 0, 0, 0, 1, 0)),
+    crop_and_pad=lambda x: F.pad(x, (-1, 1, 1, -2)),
+    index_fill=lambda x: x.index_fill(3, torch.tensor([0, 2]), 0.),
+    index_fill_tensor=lambda x: x.index_fill(2, torch.tensor([1]), torch.tensor(3.)),
+    index_fill_in_place=lambda x: (x*1).index_fill_(2, torch.tensor([1]), 3.),
+    masked_fill=lambda x: x.masked_fill(torch.eye(6, dtype=torch.bool), 0.),
+    masked_fill_inf=lambda x: x.masked_fill(torch.ones(6, 6).triu(1) > 0, -math.inf),
+    where=lambda x: torch.where(torch.eye(6) > 0, x, 0.),
+    where_tensor=lambda x: torch.where(torch.eye(6) > 0, torch.ones(6, 6), x),
+    new_zeros=lambda x: written(x, lambda new: new[:, :, 1:7, 2:].copy_(x)),
+    assigned=lambda x: written(x, lambda new: new[:, :1, 1:7, :6].add_(x[:, 1:])),
+    zero_rows=lambda x: nn.Identity()(written(x, lambda new: new[:, :, :6, :6].copy_(x)))[:, :, ::2],
+    zeroed=lambda x: cleared(x*1),
+    cat=lambda x: torch.cat([torch.zeros(1, 2, 6, 1), x, torch.zeros(1, 2, 6, 2)], 3),
+    stack=lambda x: torch.stack([x, zeros_like(x)], 2).flatten(1, 2),
+    slice_scatter=lambda x: torch.zeros(1, 2, 8, 6).slice_scatter(x, 2, 1, 7),
+    select_scatter=lambda x: zeros_like(x).select_scatter(x[:, :, 2], 2, 4),
+    index_put=lambda x: torch.zeros(1, 2, 8, 6).index_put((ZERO, ZERO+1), x[0, :1, :1].expand(1, 8, 6)),
+    index_copy=lambda x: torch.zeros(1, 2, 8, 6).index_copy(2, torch.tensor([7, 0, 1, 2, 3, 4]), x),
+    index_add=lambda x: torch.zeros(1, 2, 8, 6).index_add(2, torch.arange(6), x),
+    scatter=lambda x: torch.zeros(1, 2, 6, 8).scatter(3, torch.arange(1, 7).expand(1, 2, 6, 6), x),
+    scatter_value=lambda x: x.scatter(3, torch.tensor([0, 3]).expand(1, 2, 6, 2), 0.),
+    scatter_add=lambda x: torch.zeros(1, 2, 6, 8).scatter_add(3, torch.arange(1, 7).expand(1, 2, 6, 6), x),
+    put=lambda x: torch.zeros(1, 2, 6, 8).put(torch.arange(72), x),
+    masked_scatter=lambda x: torch.zeros(1, 2, 6, 12).masked_scatter((torch.arange(12) % 2 > 0).expand(1, 2, 6, 12), x),
+    fold=lambda x: F.fold(F.unfold(x, 2, stride=4), (8, 8), 2, stride=6),
+    transposed=lambda x: F.conv_transpose2d(x, torch.ones(2, 1, 1, 1), stride=2),
+    max_unpool=lambda x: F.max_unpool2d(x, (torch.arange(6)*2 + 24*torch.arange(6)[:, None]).expand(1, 2, 6, 6), 2),
+    fill_diagonal=lambda x: diagonal_filled(x*1),
+    resized=lambda x: F.pad(x.flatten(2), (0, 28)).unflatten(2, (8, 8)))
+
+
+def cleared(x):
+    x[:, :, 1].zero_()
+    x[..., 2] = 5.
+    return x
+
+
+def diagonal_filled(x):
+    x[0, 0].fill_diagonal_(0.)
+    return x
+
+
+@pytest.mark.parametrize('name', INSERT)
+def test_what_an_operation_inserts_is_nothing_to_depend_on(name):
+    check_tight(INSERT[name], torch.rand(1, 2, 6, 6, generator=torch.Generator().manual_seed(0)))
+
+
+def fields(f, size):
+    "The receptive field of `f` before a convolution of 3 by 3."
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, 3)
+
+        def forward(self, x): return self.conv(f(x))
+    return receptive_field(Net(), size)
+
+
+@pytest.mark.parametrize('f', [torch.tril, torch.triu, lambda x: x.triu(2),
+                               lambda x: F.fold(F.unfold(x, 1, padding=1), (12, 12), 1),
+                               lambda x: x.index_fill(3, ZERO, 0.), lambda x: F.pad(x, (3, 3, 3, 3))[:, :, 3:-3, 3:-3]])
+def test_a_window_over_what_was_inserted_stays_small(f): assert fields(f, (1, 10, 10)).size == (3, 3)
+
+
+def test_a_window_over_a_diagonal():
+    assert fields(lambda x: x[:, :, 0].diag_embed(), (1, 10, 10)).size == (1, 3)
+
+
+def test_channels_of_zeros_depend_on_nothing():
+    t = trace_model(Does(lambda x: F.conv2d(F.pad(x, (0, 0, 0, 0, 1, 0)), torch.ones(3, 1, 3, 3), groups=3)), (2, 8, 8))
+    node = t.out[0][1]
+    assert node.ends[0][0][0, 0].isinf().all() and node.ends[0][0][0, 1:].amin().item() == 0
