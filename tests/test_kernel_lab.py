@@ -1,7 +1,5 @@
 "KernelLab: its numbers against PyTorch's, and a hand that uses it in a real browser, from disk and in JupyterLab."
-import json
 import random
-import re
 
 import pytest
 import torch

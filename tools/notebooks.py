@@ -27,7 +27,8 @@ def without_widgets(nb):
         for out in cell.get('outputs', []):
             if 'text/html' not in out.get('data', {}): continue
             out.data.pop(view, None)
-            out.data['text/html'] = re.sub(r'data-piece="\w+"', 'data-piece=""', out.data['text/html'])  # the name of a model that is gone
+            # the name of a model that is gone
+            out.data['text/html'] = re.sub(r'data-piece="\w+"', 'data-piece=""', out.data['text/html'])
         if 'outputs' in cell: cell.outputs = [o for o in cell.outputs if view not in o.get('data', {})]
 
 

@@ -7,7 +7,6 @@ __all__ = []
 
 # %% ../../nbs/trace/tracing.ipynb #7819971b
 import dataclasses
-import math
 import sys
 import threading
 import warnings
@@ -436,10 +435,11 @@ def _refuse_unbatched(rows, input_size):
     "Refuse a size without channels, for which the first layer with a window takes the batch."
     if input_size is None: return
     n = len(input_size)
-    taken = next((r for r in rows if hasattr(nn, r.type) and len(r.kernel) == n and len(r.shape) == n+1), None)
-    if taken is None: return
-    raise ValueError(f"input_size must have the channels first; got {tuple(input_size)}, and layer {taken.name!r} ({taken.type}) took the "
-                     f"batch for channels: give {(1, *input_size)} if there is one channel")
+    windows = [r for r in rows if hasattr(nn, r.type) and r.type.endswith(f'{n}d') and r.kernel and len(r.shape) == n+1]
+    if not windows: return
+    where = f'layer {windows[0].name!r} ({windows[0].type})'
+    raise ValueError(f"input_size must have the channels first; got {tuple(input_size)}, and {where} took the batch for "
+                     f"channels: give {(1, *input_size)} if there is one channel")
 
 # %% ../../nbs/trace/tracing.ipynb #14d95326
 def trace_model(
