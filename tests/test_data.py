@@ -18,7 +18,7 @@ import torch
 from conftest import needs_fork
 
 from convlab.study import data
-from convlab.all import (CrossEntropyLossFlat, Image, Interpretation, Learner, PILImageBW, accuracy,
+from convlab.all import (CrossEntropyLossFlat, Image, Interpretation, Learner, PILImageBW, Pipeline, TensorImageBW, ToTensor, Transform, accuracy,
                          fastai_cfg, first, get_dls, load_learner, load_mnist, mnist_path, set_seed, simple_cnn)
 
 
@@ -574,3 +574,65 @@ def test_show_batch_undoes_normalization(embedded):
         assert np.abs(np.asarray(im) - 255*np.asarray(want)).max() <= 1.01 # fastai cuts off decimals
         assert label == dls.vocab[target]
     dls.show_batch(max_n=9)
+
+
+# -- transforms that are added later, and further sets of images ------------------------------------------------------------
+
+class Darker(Transform):
+    "Halves the pixels of one item, once it is a tensor."
+    order = 10
+    def encodes(self, x: TensorImageBW): return x//2
+
+
+def shifted(items): return [(TensorImageBW(torch.roll(x, 1, -1)), y) for x, y in items]
+
+
+def change(dls, how):
+    "Somebody wants the items changed, in one of several ways."
+    if how == 'after_item': [dl.after_item.add(Darker()) for dl in dls.loaders]
+    if how == 'after_item of valid': dls.valid.after_item.add(Darker())
+    if how == 'after_item, a function': [dl.after_item.add(Transform(lambda x: x//2 if isinstance(x, TensorImageBW) else x, order=10)) for dl in dls.loaders]
+    if how == 'before_batch': [dl.before_batch.add(Transform(shifted)) for dl in dls.loaders]
+    if how == 'before_batch of valid': dls.valid.before_batch.add(Transform(shifted))
+    if how == 'add_tfms': dls.add_tfms([Darker()], 'after_item')
+    if how == 'add_tfms to train': dls.add_tfms([Darker()], 'after_item', 'train')
+    if how == 'new loader': dls.loaders[1] = dls.valid.new(after_item=Pipeline([ToTensor(), Darker()]))
+    if how == 'in the dataset': [dl.dataset.tls[0].tfms.add(Transform(lambda im: PILImageBW.create(np.asarray(im)//2))) for dl in dls.loaders]
+    if how == 'instead': dls.valid.after_item = Pipeline([ToTensor(), Darker()])
+    if how == 'after_batch': [dl.after_batch.add(Transform(lambda x: x+1 if isinstance(x, TensorImageBW) else x)) for dl in dls.loaders]
+    return dls
+
+
+@pytest.mark.parametrize('how', ['nothing', 'after_item', 'after_item of valid', 'after_item, a function', 'before_batch', 'before_batch of valid', 'add_tfms',
+                                 'add_tfms to train', 'new loader', 'in the dataset', 'instead', 'after_batch'])
+def test_transforms_added_later_are_honored(how):
+    "The batches are those that fastai makes of the files."
+    path, batches = mnist_path(sample=True, source='embedded'), []
+    for in_memory in (True, False):
+        dls = change(get_dls(64, path, in_memory, normalize=False).cpu(), how)
+        for dl in dls.loaders: dl.rng.seed(5), setattr(dl, 'n', 128)
+        with dls.train.fake_l.no_multiproc(), dls.valid.fake_l.no_multiproc(): batches.append([b for dl in dls.loaders for b in dl])
+    assert len(batches[0]) == len(batches[1]) == 4
+    for (x, y), (x2, y2) in zip(*batches): assert torch.equal(x, x2) and torch.equal(y, y2) and type(x) is type(x2)
+    usual = list(get_dls(64, path, normalize=False).cpu().valid)
+    assert torch.equal(batches[0][2][0], usual[0][0]) == (how in ('nothing', 'add_tfms to train'))
+
+
+def test_a_further_set_of_images_is_one_record(monkeypatch, tmp_path):
+    "It then comes from all four sources, and loads like MNIST."
+    def write(new):
+        for part, n in (('one', 6), ('two', 2)):
+            for i in range(n):
+                (new/part/str(i % 2)).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(np.full((28, 28), 10*i, np.uint8)).save(new/part/str(i % 2)/f'{i}.png')
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path/'cache'))
+    monkeypatch.setattr(data, 'image_sets', dict(data.image_sets))
+    data.add_set(data.ImageSet('grays', 'Grays', 'https://example.org/grays.tgz', ('one', 'two'), ((6, 2),), write, 'squares'))
+    path = data.image_path('grays', 'embedded')
+    x, y, x_valid, y_valid = load_mnist(path)
+    assert x[:, 0, 0].tolist() == [0, 10, 20, 30, 40, 50] and y.tolist() == [0, 1]*3 and len(x_valid) == 2
+    assert len(get_dls(2, path).train) == 3
+    write(tmp_path/'mine'/'grays')
+    monkeypatch.setenv('CONVLAB_DATA', str(tmp_path/'mine'))
+    assert data.image_path('grays') == tmp_path/'mine'/'grays'
+    with pytest.raises(ValueError, match="name must be one of .*'grays'"): data.image_path('blacks')

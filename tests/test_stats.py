@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from functools import partial
 
 import matplotlib
 matplotlib.use('Agg')
@@ -21,6 +22,7 @@ from fastai.callback.hook import ActivationStats as FastaiStats
 from fastai.vision.all import (Callback, CancelBatchException, CancelEpochException, CancelFitException, CancelTrainException,
                                CancelValidException, DataLoaders, F, Learner, TensorImageBW, accuracy, set_seed)
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from convlab.study import activations, recording
 from convlab.study.activations import record_activations
 from convlab.models import simple_cnn
@@ -739,16 +741,75 @@ def test_only_calls_of_the_model_itself_are_batches():
     assert hooks(model) == 0 and not model._forward_pre_hooks
 
 
-def test_checkpointed_layers_count_once():
-    from torch.utils.checkpoint import checkpoint
-    class Again(nn.Module):
+class Again(nn.Module):
+    "Layers of which some are computed again during `backward`."
+    def __init__(self, reentrant, nested=False):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(784, 8), nn.Linear(8, 8), nn.Linear(8, 10)
+        self.reentrant, self.nested = reentrant, nested
+
+    def forward(self, x):
+        again = partial(checkpoint, use_reentrant=self.reentrant)
+        inner = (lambda x: again(self.b, x)) if self.nested else self.b
+        return self.c(again(lambda x: inner(self.a(x)).relu(), x.flatten(1).requires_grad_()))
+
+
+@pytest.mark.parametrize('reentrant', [True, False])
+@pytest.mark.parametrize('nested', [True, False])
+@pytest.mark.parametrize('is_forward', [True, False])
+def test_checkpointed_layers_count_once(reentrant, nested, is_forward):
+    torch.manual_seed(0)
+    model = Again(reentrant, nested)
+    plain, ours, usual = copy.deepcopy(model), ActivationStats(with_hist=True, is_forward=is_forward), ActivationStats(with_hist=True, is_forward=is_forward)
+    plain.forward = lambda x: plain.c(plain.b(plain.a(x.flatten(1))).relu())
+    for m, cb in ((model, ours), (plain, usual)):
+        dls = loaders()
+        dls.train.rng.seed(0)
+        train(cb, m, dls=dls)
+    if reentrant and not is_forward:  # the gradients of what is computed without a graph, and again later, are lost: that is said
+        for name in 'ab':
+            with pytest.raises(ValueError, match='no record.*without gradients'): ours.layer_stats(name)
+        assert ours.layer_stats('c') == usual.layer_stats('c') and [o[:2] for o in ours.stats] == [[None, None]]*10
+        return
+    one, two = ours.to_frame(), usual.to_frame()
+    assert one[['batch', 'layer', 'n']].equals(two[['batch', 'layer', 'n']])
+    for key in ('mean', 'std', 'near_zero'): np.testing.assert_allclose(one[key], two[key], rtol=1e-5, atol=1e-7)
+    for name in 'abc': assert torch.equal(ours.hist(name), usual.hist(name))
+    with record_activations(model, is_forward=is_forward) as own: model.train()(torch.randn(4, 1, 28, 28)).sum().backward()
+    assert own.to_frame().n.tolist() == [32, 32, 40]
+
+
+@pytest.mark.parametrize('frozen', [['0.0'], ['0.0', '1.0'], ['0.0', '1.0', '2.0', '3.0']])
+def test_frozen_layers_have_no_gradients_and_keep_their_place(frozen):
+    model, ours = simple_cnn(), ActivationStats(with_hist=True, is_forward=False)
+    for name in frozen: model.get_submodule(name).requires_grad_(False)
+    train(ours, model)
+    n = len(frozen)
+    for batch in ours.stats: assert len(batch) == 5 and batch[:n] == [None]*n and all(o is not None for o in batch[n:])
+    assert [o[n]['std'] for o in ours.stats] == list(ours.layer_stats(n)[1])
+    for i, name in enumerate(frozen):
+        for layer in (i, i-5, name):
+            with pytest.raises(ValueError, match='no record.*gradient.*frozen'): ours.layer_stats(layer)
+    assert ours.to_frame().layer.unique().tolist() == ours.layers[n:]
+    assert len(ours.plot_layer_stats()[0].lines) == 5-n
+    everything = ActivationStats(is_forward=False, modules=frozen)
+    train(everything, model)
+    with pytest.raises(ValueError, match='none of the layers that are watched got a gradient.*frozen'): everything.plot_layer_stats()
+
+
+def test_a_layer_that_is_called_now_and_then_is_in_its_batches():
+    class Sometimes(nn.Module):
         def __init__(self):
             super().__init__()
-            self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 2)
-        def forward(self, x): return self.b(checkpoint(self.a, x, use_reentrant=False))
-    model = Again()
-    with record_activations(model) as own: model(torch.randn(4, 8)).sum().backward()
-    assert own.to_frame().n.tolist() == [32, 8]
+            self.a, self.b, self.n = nn.Linear(4, 4), nn.Linear(4, 4), 0
+        def forward(self, x):
+            self.n += 1
+            return self.a(x) if self.n % 3 == 0 else self.b(self.a(x))
+    model = Sometimes()
+    with record_activations(model) as own:
+        for _ in range(6): model(torch.randn(2, 4))
+    assert [o[1] is None for o in own.stats] == [False, False, True]*2 and all(o[0] is not None for o in own.stats)
+    assert [o[1]['mean'] for o in own.stats if o[1]] == list(own.layer_stats('b')[0])
 
 
 def test_gradients_of_a_plain_loop_come_late():
@@ -855,6 +916,113 @@ def test_a_shared_module_is_one_layer():
     model = nn.Sequential(lin, act, nn.Sequential(lin, act))
     with record_activations(model, include_paramless=True) as own: model(torch.randn(2, 8))
     assert own.layers == ['0', '1'] and own.to_frame().n.tolist() == [32, 32]
+
+
+class Channels(nn.LayerNorm):
+    "Channels first, as ConvNeXt has it."
+    def forward(self, x): return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class OwnRms(nn.Module):
+    "As Llama's: a class of its own, one scale for each number of a token."
+    def __init__(self, n):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(n))
+
+    def forward(self, x): return x*(x.square().mean(-1, keepdim=True)+1e-6).rsqrt()*self.weight
+
+
+class Around(nn.Module):
+    "A parameter of its own around another layer."
+    def __init__(self, inner, shape=()):
+        super().__init__()
+        self.inner, self.scale = inner, nn.Parameter(torch.ones(shape))
+
+    def forward(self, x):
+        y = self.inner(x)
+        return y if isinstance(y, tuple) else y*self.scale
+
+
+class ConvNeXtBlock(nn.Module):
+    def __init__(self, n, scale):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(n, n, 3, padding=1, groups=n), nn.LayerNorm(n)
+        self.wide, self.narrow, self.scale = nn.Linear(n, 2*n), nn.Linear(2*n, n), nn.Parameter(torch.ones(scale))
+
+    def forward(self, x):
+        y = self.narrow(self.wide(self.norm(self.conv(x).movedim(1, -1))).relu()).movedim(-1, 1)
+        return x + y*self.scale.view(-1, 1, 1)
+
+
+def weight_dropout(layer, name):
+    from fastai.text.models.awdlstm import WeightDropout
+    return WeightDropout(layer, 0.5, name)
+
+
+def conv(*args): return nn.Conv2d(*args, padding=1)
+
+
+# layers in a row; the shape of the input; which axis of the last one's output has the units
+placed = {
+    'linear on tokens': (lambda: [nn.Linear(6, 5)], (4, 5, 6), -1), 'linear on one': (lambda: [nn.Linear(6, 5)], (6,), 0), 'linear on a grid': (lambda: [nn.Linear(6, 5)], (2, 5, 5, 6), -1),
+    'conv': (lambda: [conv(2, 6, 3)], (4, 2, 6, 6), 1), 'conv of one image': (lambda: [conv(2, 6, 3)], (2, 6, 6), 0), 'conv 1d': (lambda: [nn.Conv1d(2, 6, 1)], (4, 2, 6), 1),
+    'conv 1d of one': (lambda: [nn.Conv1d(2, 6, 1)], (2, 6), 0), 'conv 3d': (lambda: [nn.Conv3d(2, 4, 1)], (3, 2, 4, 4, 4), 1), 'conv 3d of one': (lambda: [nn.Conv3d(2, 4, 1)], (2, 4, 4, 4), 0),
+    'transposed': (lambda: [nn.ConvTranspose2d(2, 4, 1)], (4, 2, 4, 4), 1), 'transposed of one': (lambda: [nn.ConvTranspose2d(2, 4, 1)], (2, 4, 4), 0),
+    'activation after the conv of one': (lambda: [conv(2, 6, 3), nn.ReLU()], (2, 6, 6), 0), 'rms norm': (lambda: [nn.RMSNorm(6)], (4, 6, 6), -1),
+    'rms norm on a grid': (lambda: [nn.RMSNorm(6)], (2, 6, 6, 6), -1), 'layer norm': (lambda: [nn.LayerNorm(6)], (4, 6, 6), -1),
+    'layer norm over images': (lambda: [conv(2, 6, 3), nn.LayerNorm([6, 6, 6])], (4, 2, 6, 6), 1), 'layer norm over images alone': (lambda: [nn.LayerNorm([6, 6, 6])], (4, 6, 6, 6), 1),
+    'layer norm, channels first': (lambda: [conv(2, 6, 3), Channels(6)], (4, 2, 6, 6), 1), 'the same, wider': (lambda: [conv(2, 6, 3), Channels(6)], (4, 2, 6, 8), 1),
+    'the same, first of all': (lambda: [Channels(6)], (4, 6, 5, 8), 1), 'channels first 1d': (lambda: [nn.Conv1d(2, 6, 1), Channels(6)], (4, 2, 6), 1),
+    'own rms norm on tokens': (lambda: [nn.Linear(6, 6), OwnRms(6)], (4, 6, 6), -1), 'own rms norm alone': (lambda: [OwnRms(6)], (4, 5, 6), -1),
+    'batch norm 1d': (lambda: [nn.BatchNorm1d(6)], (4, 6, 6), 1), 'batch norm of rows': (lambda: [nn.BatchNorm1d(6)], (4, 6), 1), 'batch norm': (lambda: [nn.BatchNorm2d(6)], (4, 6, 6, 6), 1),
+    'group norm': (lambda: [nn.GroupNorm(2, 6)], (4, 6, 6), 1), 'instance norm of one': (lambda: [nn.InstanceNorm2d(6, affine=True)], (6, 5, 5), 0),
+    'embedding': (lambda: [nn.Embedding(9, 6)], (4, 6), -1), 'lstm': (lambda: [nn.LSTM(6, 6)], (4, 6, 6), -1), 'gru, both ways': (lambda: [nn.GRU(6, 3, bidirectional=True)], (4, 6, 6), -1),
+    'lstm in dropout of weights': (lambda: [weight_dropout(nn.LSTM(6, 6, batch_first=True), 'weight_hh_l0')], (4, 6, 6), -1),
+    'gru in dropout of weights': (lambda: [weight_dropout(nn.GRU(6, 6, batch_first=True), 'weight_hh_l0')], (4, 5, 6), -1),
+    'linear in dropout of weights': (lambda: [weight_dropout(nn.Linear(6, 6), 'weight')], (4, 6, 6), -1), 'around a linear': (lambda: [Around(nn.Linear(6, 6))], (4, 6, 6), -1),
+    'around a linear, a scale each': (lambda: [Around(nn.Linear(6, 6), 6)], (4, 6, 6), -1), 'around a conv': (lambda: [Around(conv(2, 6, 3))], (4, 2, 6, 6), 1),
+    'around a conv of one': (lambda: [Around(conv(2, 6, 3))], (2, 6, 6), 0), 'around layers': (lambda: [Around(nn.Sequential(nn.Linear(6, 6), nn.ReLU()))], (4, 6, 6), -1),
+    'around an lstm': (lambda: [Around(nn.LSTM(6, 6))], (4, 6, 6), -1), 'scale [C,1,1]': (lambda: [Around(nn.Identity(), (6, 1, 1))], (4, 6, 6, 6), 1),
+    'convnext': (lambda: [conv(2, 6, 3), ConvNeXtBlock(6, (6, 1, 1))], (4, 2, 6, 6), 1), 'convnext, a scale each': (lambda: [conv(2, 6, 3), ConvNeXtBlock(6, 6)], (4, 2, 6, 6), 1),
+    'attention': (lambda: [SelfAttention(6, 2, batch_first=True)], (4, 6, 6), -1), 'activation on tokens': (lambda: [nn.Linear(6, 6), nn.ReLU()], (4, 6, 6), -1),
+    'pool': (lambda: [conv(2, 6, 3), nn.AvgPool2d(1)], (4, 2, 6, 6), 1), 'flat': (lambda: [conv(2, 6, 3), nn.Flatten()], (6, 2, 6, 6), -1), 'prelu': (lambda: [conv(2, 6, 3), nn.PReLU(6)], (4, 2, 6, 6), 1),
+}
+
+
+@pytest.mark.parametrize('name', placed)
+@pytest.mark.parametrize('dead', [0, 2])
+def test_units_lie_on_the_layers_own_axis(name, dead):
+    "A hook before ours sets one unit to -1: that one, and no other, is dead."
+    made, shape, axis = placed[name]
+    layers, x = made(), torch.randn(shape)
+    if isinstance(layers[0], nn.Embedding): x = torch.randint(0, 9, shape)
+    def silence(m, inp, out):
+        y = (out[0] if isinstance(out, tuple) else out).detach().abs()+1
+        y.select(axis, dead).fill_(-1)
+        return (y, *out[1:]) if isinstance(out, tuple) else y
+    model = nn.Sequential(*layers)
+    layers[-1].register_forward_hook(silence)
+    with record_activations(model, include_paramless=True) as own: model(x)
+    row = own.dead().set_index('layer').loc[str(len(layers)-1)]
+    assert row.which == [dead]
+
+
+def test_what_is_named_may_hold_layers():
+    for model, units in ((nn.Sequential(nn.Embedding(9, 6), nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)), 6), (nn.Sequential(conv(1, 5, 3), nn.Sequential(conv(5, 7, 3), nn.ReLU())), 7)):
+        x = torch.randint(0, 9, (4, 5)) if units == 6 else torch.randn(4, 1, 8, 8)
+        with record_activations(model, modules=['1']) as own: model(x)
+        assert own.dead().units.tolist() == [units]
+
+
+@pytest.mark.parametrize('holder', [lambda m: m, lambda m: nn.ModuleList(m[:3]), lambda m: nn.ModuleDict(dict(a=m[1], b=m[3])), lambda m: m[2]])
+def test_a_sequential_stands_for_its_layers(holder):
+    "As in fastai, which goes through whatever it is given."
+    model = simple_cnn()
+    held = holder(model)
+    ours, theirs = ActivationStats(with_hist=True, modules=held), FastaiStats(with_hist=True, modules=list(held.children()))
+    train([theirs, ours], model)
+    assert len(ours.layers) == len(list(held.children()))
+    same(theirs, ours, len(ours.layers))
 
 
 def test_units_of_a_layer_without_parameters_are_those_of_the_one_before():

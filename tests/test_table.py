@@ -99,7 +99,7 @@ def test_shares(resnet):
 # What survives
 
 SAVES = dict(
-    csv=lambda df, tmp: pd.read_csv(StringIO(df.to_csv(index=False))),
+    csv=lambda df, tmp: pd.read_csv(StringIO(df.to_csv(index=False)), float_precision='round_trip'),
     parquet=lambda df, tmp: (df.to_parquet(tmp/'t.parquet'), pd.read_parquet(tmp/'t.parquet'))[1],
     pickle=lambda df, tmp: pickle.loads(pickle.dumps(df)),
     shuffled=lambda df, tmp: df.sample(frac=1, random_state=0).sort_index())
@@ -145,7 +145,7 @@ def test_works_like_a_frame(resnet):
     assert resnet[['type', 'params']].equals(df[['type', 'params']]) and resnet.params.sum() == EXACT['params']
     assert resnet.loc[resnet.params.idxmax(), 'name'] == 'layer4.0.conv2'
     assert resnet.iloc[-1]['name'] == 'fc'
-    kind = 'Linear'
+    kind = 'Linear'  # noqa: F841  the query sees it
     assert resnet.query('type == @kind').name.tolist() == ['fc']
     assert {'loc', 'params', 'by_block'} <= set(dir(resnet))
     with pytest.raises(AttributeError, match="neither a table of arithmetic nor its DataFrame has 'no_such_thing'"):

@@ -7,7 +7,6 @@ const partsStyle = `
   .dial { display: grid; grid-template-columns: 6.6em minmax(60px, 1fr) 4.2em; align-items: center; gap: 8px; font-size: 13px; min-height: 36px }
   .dial input { width: 100%; min-width: 0 }
   .dial input[type=text] { text-align: right; padding: 2px 6px; font-variant-numeric: tabular-nums }
-  [aria-invalid=true] { border-color: var(--bad) !important }
   .panel { background: var(--raised); border-radius: 8px; padding: 10px 12px; margin-bottom: 10px; min-width: 0 }
   .panel :is(input, button) { background: var(--page) !important }
   .small { font-size: 12.5px; margin: 5px 0 }
@@ -53,17 +52,21 @@ export function dial({ label, min, max, step = 1, log = false, change, warn }) {
   const [to, from] = log ? [Math.log10, v => Number((10 ** v).toPrecision(2))] : [Number, Number], id = freshId('dial')
   const range = make('input', { type: 'range', id, min: to(min), max: to(max), step: log ? .01 : step })
   const field = make('input', { type: 'text', inputMode: 'decimal', autocomplete: 'off', 'aria-label': `${label}, as a number` })
+  let now = min, typing = false
   const show = v => {
+    now = v
     range.value = to(v)
-    range.setAttribute('aria-valuetext', v)
-    field.value = String(v).replace('-', '−')
-    field.setAttribute('aria-invalid', false)
+    range.ariaValueText = v
+    if (!typing) field.value = String(v).replace('-', '−')
   }
-  range.oninput = () => { warn(); change(between(from(range.value), min, max)) }
+  range.oninput = () => { const v = between(from(range.value), min, max); warn(); change(v) }
+  field.oninput = () => { typing = true }
   field.onchange = () => {
+    typing = false
     const v = readNumber(field.value), whole = step === 1 && !log, wrong = v === null || v < min || v > max || whole && v % 1
-    field.setAttribute('aria-invalid', Boolean(wrong))
-    warn(wrong ? `${label} must be a ${whole ? 'whole ' : ''}number from ${min} to ${max}; got “${field.value}”.`.replace('-', '−') : '')
+    const said = wrong ? `${label} must be a ${whole ? 'whole ' : ''}number from ${min} to ${max}; got “${field.value}”.`.replace('-', '−') : ''
+    if (wrong) show(now)
+    warn(said)
     if (!wrong) change(v)
   }
   return Object.assign(make('div', { className: 'dial' }, make('label', { for: id, textContent: label }), range, field), { show })
@@ -84,9 +87,9 @@ export function keepUp(el, refresh, ...others) {
 }
 
 // Tasks as a list. `check(met)` ticks those that are met, for good.
-export function taskList(tasks, state, tell) {
-  const count = make('span', { className: 'soft' }), rows = new Map(tasks.map(t => [t.id, taskRow(t)]))
-  const el = make('div', { className: 'wide' }, make('h4', {}, 'Try this ', count), make('ul', { className: 'tasks' }, ...[...rows.values()].map(r => r.el)))
+export function taskList(tasks, state) {
+  const count = make('span', { className: 'soft' }), heard = make('p', { className: 'unseen', role: 'status' }), rows = new Map(tasks.map(t => [t.id, taskRow(t)]))
+  const el = make('div', { className: 'wide' }, make('h4', {}, 'Try this ', count), make('ul', { className: 'tasks' }, ...[...rows.values()].map(r => r.el)), heard)
   return {
     el,
     check(met) {
@@ -94,7 +97,7 @@ export function taskList(tasks, state, tell) {
       for (const [id, row] of rows) row.show(all.includes(id))
       count.textContent = `${all.length} of ${tasks.length}`
       if (!fresh.length) return
-      tell(fresh.map(t => `Done: ${t.text} ${t.said}`).join(' '))
+      heard.textContent = fresh.map(t => `Done: ${t.text} ${t.said}`).join(' ')
       state.put({ done: all })
     },
   }

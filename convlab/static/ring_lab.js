@@ -54,7 +54,7 @@ function ringColor(title, change, warn) {
 export default {
   render({ model, el }) {
     const { told, alert, tell, warn } = messages(), mask = ringMask()
-    const state = following(model, ['ring', 'ground', 'own', 'done'], perFrame(refresh)), tasks = taskList(ringTasks, state, tell)
+    const state = following(model, ['ring', 'ground', 'own', 'done'], perFrame(refresh)), tasks = taskList(ringTasks, state)
     const colors = ['ring', 'ground'].map(name => [name, ringColor(name === 'ring' ? 'The ring' : 'The ground', v => state.put({ [name]: v }), warn)])
     const factors = ringLights.map((name, c) => dial({ label: `× ${name.toLowerCase()}`, min: -2, max: 2, step: .01, warn, change: v => state.put({ own: state.all.own.map((old, k) => k === c ? v : old) }) }))
     const [color, grey, ...rest] = ['in color', 'in grey', ...ringLights.map(v => `in ${v.toLowerCase()}`), 'the mean', 'blue_edge', 'your own'].map(ringView), channels = rest.slice(0, 3), kernels = rest.slice(3)

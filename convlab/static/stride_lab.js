@@ -124,7 +124,7 @@ function strideChannels(state) {
 // The formula with its numbers, the line of PyTorch, and the weights.
 function strideFacts(tell) {
   const formula = make('p', { className: 'formula', role: 'math' }), span = note(), line = make('code'), weights = note()
-  const copy = button('Copy', () => { getSelection().selectAllChildren(line); document.execCommand('copy'); tell('Copied.') }, { 'aria-label': 'Copy the line of PyTorch' })
+  const copy = button('Copy', () => { getSelection().selectAllChildren(line); document.execCommand('copy'); tell('Copied.') })
   return { el: make('div', { className: 'panel' }, formula, span, make('div', { className: 'row' }, line, copy), weights), show(s, a, problem) {
     const f = strideFormula(s)
     formula.replaceChildren(...(a.out ? strideFormulaRow(f) : [`${f.top} is below 0: no window fits.`]))
@@ -139,10 +139,10 @@ function strideFacts(tell) {
 export default {
   render({ model, el }) {
     const { told, alert, tell, warn } = messages(), [input, output] = [0, 1].map(() => make('canvas')), captions = [0, 1].map(() => make('figcaption'))
-    const state = following(model, [...strideDials.map(d => d[0]), 'at', 'out_channel', 'done'], perFrame(refresh))
+    const soon = perFrame(refresh), state = following(model, [...strideDials.map(d => d[0]), 'at', 'out_channel', 'done'], soon)
     let typed = ''
-    const dials = dialRows(strideDials, state.put, (text = '') => { typed = text; refresh() })
-    const tasks = taskList(strideTasks, state, tell), channels = strideChannels(state), facts = strideFacts(tell)
+    const dials = dialRows(strideDials, state.put, (text = '') => { typed = text; soon() })
+    const tasks = taskList(strideTasks, state), channels = strideChannels(state), facts = strideFacts(tell)
     const where = (s, { out } = strideAxis(s)) => s.at.map(k => between(k, 0, out - 1))
     const go = at => { walk.stop(); state.put({ at }) }
     const walk = player({ move(k) {
@@ -167,7 +167,7 @@ export default {
       dials.show(s)
       warn(typed || problem)
       walk.enable(a.out > 1)
-      stridePaintInput(input, a, looks, a.out && at, cell)
+      stridePaintInput(input, a, looks, a.out ? at : null, cell)
       figures[1].hidden = !a.out
       if (a.out) stridePaintOutput(output, a, at, cell)
       captions[0].textContent = `Picture: ${s.n} × ${s.n}${s.padding ? `, padded ${a.padded} × ${a.padded}` : ''}`

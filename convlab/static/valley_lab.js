@@ -17,7 +17,7 @@ const valleyStyle = `
   .ball { fill: var(--accent); stroke: var(--page); stroke-width: 1.5 }
   .start { fill: var(--page); stroke: var(--accent); stroke-width: 2 }
   .rule { stroke: var(--positive); stroke-dasharray: 2 3 }
-  .told { margin-top: 8px }
+  .now { margin-top: 8px }
   .dips { margin: 0; padding: 0 0 0 18px }
   table { border-collapse: collapse; font-size: 13px; margin: 0; width: 100% }
   :is(td, th) { padding: 3px 8px; text-align: right; border-bottom: 1px solid var(--line); background: none; font-variant-numeric: tabular-nums }
@@ -101,12 +101,13 @@ export default {
     let frame = null
     const put = values => { run.stop(); state.put(values) }, dials = dialRows(valleyDials, put, warn)
     const schedule = switcher({ label: 'The rate over the steps', options: [['constant', 'constant'], ['linear', 'falls to 0'], ['1cycle', '1cycle']], value: state.all.schedule, change: v => put({ schedule: v }) })
-    const tasks = taskList(valleyTasks, state, tell), dips = make('ul', { className: 'dips' }), body = make('tbody')
+    const tasks = taskList(valleyTasks, state), dips = make('ul', { className: 'dips' }), body = make('tbody'), now = make('p', { className: 'now' })
     const run = player({ ms: 120, others: [['To the end', Infinity]], move(k) {
       const s = state.all, at = between(s.at + k, 0, s.steps)
       if (at !== s.at) state.put({ at })
       return at !== s.at
     } })
+    told.classList.add('unseen')
     scene.setAttribute('class', 'hand')
     scene.setAttribute('tabindex', 0)
     scene.setAttribute('role', 'application')
@@ -123,7 +124,7 @@ export default {
     const head = ['momentum', 'goes beyond', 'steps to settle', 'scatters by'].map(text => make('th', { scope: 'col', textContent: text }))
     const memories = make('div', { className: 'panel memories' }, make('h4', { textContent: 'Three memories at this rate' }), make('table', {}, make('thead', {}, make('tr', {}, ...head)), body),
       note('In the wide dip, at a constant rate. Without noise, from 4.5: how far beyond the bottom, and after how many steps within 0.1 for good. With noise 1: the standard deviation of the weight.'))
-    const left = make('div', {}, scene, note('Dashed: the narrowest valley in which steps of this rate stay. Drag the ball to start elsewhere.'), run.el, told, alert, dips)
+    const left = make('div', {}, scene, note('Dashed: the narrowest valley in which steps of this rate stay. Drag the ball to start elsewhere.'), run.el, now, told, alert, dips)
     openLab(el, valleyStyle, 'ValleyLab', 'One weight, a narrow dip at −1 and a wide one at 2. Which steps stay, and where?', left, charts,
       make('div', {}, ...dials.els, make('div', { className: 'row' }, 'The rate', schedule, button('Other noise', () => put({ seed: (state.all.seed + 1) % 100 })))), memories, tasks.el)
 
@@ -145,7 +146,8 @@ export default {
       const says = valleyTold(s, shown)
       scene.setAttribute('aria-label', `The valley. ${says} Arrow keys step.`)
       for (const [svg, name] of [[weights, 'weight'], [losses, 'loss'], [rates, 'rate']]) svg.setAttribute('aria-label', `The ${name} against the steps.`)
-      tell(says)
+      now.textContent = says
+      tell(says) // read out once the balls rest
       tasks.check(s.at === s.steps ? valleyMet(s, paths, valleyTable) : [])
     }
     return keepUp(left, refresh, run, state)

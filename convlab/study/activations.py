@@ -74,11 +74,18 @@ def _certain(m, c):
     "Does `m` compute what PyTorch's class `c` does, so that `c` knows the axis?"
     return type(m).forward is c.forward and not (issubclass(c, _layer_norms) and len(m.normalized_shape) > 1)
 
+def _norm_place(m, place, before):
+    "The `Place` for a layer norm over several axes, or with a `forward` of its own, which mostly turns the axes."
+    n = len(m.normalized_shape)
+    if n == 1: return place if before.axis is None else Place(before.axis, place.units)
+    return Place((-1 if n == 2 else -n) if before.axis is None else before.axis)
+
 def _place(m, before):
     "The `Place` of the units of `m`, which comes after a layer that has them at `before`."
     c,place = _kind(m)
     if c and _certain(m, c): return Place(place.axis)
-    if c: return Place(before.axis, place.units) if issubclass(c, _layer_norms) and before.axis is not None else place
+    if c and issubclass(c, _layer_norms): return _norm_place(m, place, before)
+    if c: return place
     inside = [o for o in m.modules() if _kind(o)[0]]
     told = _by_parameter(m) or next((_kind(o)[1] for o in reversed(inside) if isinstance(o, _convs)), None)
     return told or (_kind(inside[-1])[1] if inside else before)

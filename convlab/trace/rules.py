@@ -182,6 +182,10 @@ def _along_dim(c):
 def _reduced(c, d, stays=False):
     return make_rule(Mix(None if d is None or d == [] else (d,) if isinstance(d, int) else tuple(d), stays=stays), [c.args[0]])
 
+# %% ../../nbs/trace/rules.ipynb #2bc7e127
+@_rule_for('_is_all_true _is_any_true equal')
+def _one_answer(c): return make_rule(Mix(*[None]*len(c.tensors)), c.tensors)
+
 # %% ../../nbs/trace/rules.ipynb #3d67df42
 @_rule_for('native_layer_norm _fused_rms_norm rms_norm layer_norm')
 def _layer_norm(c): return make_rule(Mix(tuple(range(-len(c['normalized_shape']), 0)), stays=True), [c.args[0]])
@@ -367,7 +371,7 @@ def _grid(c):
     return make_rule(Pairs([torch.cat(p) for p in zip(*pairs)]), [x])
 
 # %% ../../nbs/trace/rules.ipynb #b9551eb2
-_points = set('''hardswish log_sigmoid_forward native_dropout dropout _fused_dropout _prelu_kernel rrelu_with_noise rrelu alpha_dropout feature_dropout
+_points = set('''hardswish leaky_relu log_sigmoid_forward native_dropout dropout _fused_dropout _prelu_kernel rrelu_with_noise rrelu alpha_dropout feature_dropout
     feature_alpha_dropout bernoulli quantize_per_tensor quantize_per_channel quantize_per_tensor_dynamic dequantize int_repr _conj _neg_view conj_physical
     _conj_physical resolve_conj resolve_neg masked_fill nan_to_num complex polar batch_norm_elemt'''.split())
 quantized_points = set('add add_relu mul mul_relu relu6 hardswish leaky_relu elu celu sigmoid tanh clamp threshold add_scalar mul_scalar'.split())
