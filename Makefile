@@ -31,7 +31,7 @@ env:
 lab: env
 	@$(if $(EDIT),,$(BIN)/python tools/desk.py)
 	@echo "JupyterLab opens in your browser, or at the address below. Ctrl-C ends it."
-	@$(BIN)/jupyter lab --ip=127.0.0.1 $(if $(ROOT_USER),--allow-root) --ServerApp.log_level=WARN \
+	@$(BIN)/jupyter lab --ip=127.0.0.1 $(if $(ROOT_USER),--allow-root) --log-level=WARN \
 		--ServerApp.root_dir=$(if $(EDIT),nbs,desk) --LabApp.default_url=/lab/tree/index.ipynb
 
 test: check notebooks-test

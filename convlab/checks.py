@@ -89,8 +89,10 @@ def kind(
     what:str, # in words, such as 'an nn.Module'
 ): # `value`
     "Refuse what is not of this class."
-    if not isinstance(value, cls): raise TypeError(f"{name} must be {what}; got {type(value).__name__}")
-    return value
+    if isinstance(value, cls): return value
+    a_class = isinstance(value, type) and issubclass(value, cls)
+    got = f'the class itself; call it: {value.__name__}()' if a_class else type(value).__name__
+    raise TypeError(f"{name} must be {what}; got {got}")
 
 # %% ../nbs/house/checks.ipynb #ada1b976
 def shaped(

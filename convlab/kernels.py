@@ -9,7 +9,7 @@ __all__ = ['top_edge', 'left_edge', 'diag1_edge', 'diag2_edge', 'edge_kernels', 
 # %% ../nbs/01_kernels.ipynb #a2c4565f
 import torch
 from .checks import shaped, whole
-from .draw.plotting import show_grids, show_pixels
+from .draw.plotting import show_grids
 
 # %% ../nbs/01_kernels.ipynb #b28add12
 top_edge = torch.tensor([[-1,-1,-1],

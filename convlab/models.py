@@ -6,7 +6,6 @@
 __all__ = ['n_params', 'conv', 'simple_cnn']
 
 # %% ../nbs/03_first_cnn.ipynb #a3bcd629
-import torch
 from torch import nn
 from .checks import sizes, whole
 

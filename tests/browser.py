@@ -1,4 +1,5 @@
 "What the tests in a real browser share: Chromium, JupyterLab on a folder of its own, pages from disk, axe, and JavaScript without a browser."
+import atexit
 import json
 import os
 import shutil
@@ -7,8 +8,9 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import lru_cache
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from conftest import root
@@ -34,12 +36,21 @@ def node(source: str, given=None):
 
 # A browser
 
-@pytest.fixture(scope='session')
-def browser():
-    with playwright.sync_playwright() as p:
-        b = p.chromium.launch(executable_path=chromium, args=flags)
-        yield b
+@lru_cache
+def started():
+    "One Chromium for all tests, whichever files they are in."
+    p = playwright.sync_playwright().start()
+    b = p.chromium.launch(executable_path=chromium, args=flags)
+
+    @atexit.register
+    def end():
         b.close()
+        p.stop()
+    return b
+
+
+@pytest.fixture(scope='session')
+def browser(): return started()
 
 
 @pytest.fixture
@@ -87,7 +98,7 @@ def serving(home, python=sys.executable, app='jupyterlab', **env):
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
     server = subprocess.Popen([python, '-m', app, '--no-browser', '--allow-root', '--ip=127.0.0.1', f'--port={port}',
-                               '--IdentityProvider.token=', f'--ServerApp.root_dir={home}', '--LabApp.news_url=None'],
+                               '--IdentityProvider.token=', f'--ServerApp.root_dir={home}', '--LabApp.news_url=None', '--ServerApp.disable_check_xsrf=True'],
                               cwd=home, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f'http://127.0.0.1:{port}'
     for _ in range(240):
@@ -108,6 +119,11 @@ def lab(tmp_path_factory):
     with serving(home) as url: yield url, home
 
 
+def without_kernels(lab):
+    "End all kernels of the server."
+    for kernel in json.load(urlopen(f'{lab[0]}/api/kernels')): urlopen(Request(f"{lab[0]}/api/kernels/{kernel['id']}", method='DELETE'))
+
+
 def notebook(path, *sources, outputs=()):
     "Write a notebook with a code cell for each source."
     cells = [dict(cell_type='code', id=f'cell{i}', metadata={}, execution_count=None, outputs=list(outputs), source=[s]) for i, s in enumerate(sources)]
@@ -125,10 +141,15 @@ def opened(new, lab, name, **options):
     return page
 
 
+def select(page, i):
+    "Leave whatever has the focus, and select cell `i`."
+    page.click(f'.jp-Notebook .jp-Cell .jp-InputArea-editor >> nth={i}')
+    page.keyboard.press('Escape')
+
+
 def run_all(page, first=0):
     "Run the cells from `first` on with the keyboard."
-    page.click(f'.jp-Notebook .jp-Cell .jp-InputPrompt >> nth={first}')
-    page.keyboard.press('Escape')
+    select(page, first)
     for i in range(first, page.locator('.jp-Notebook .jp-Cell').count()): run_cell(page, i)
 
 

@@ -3,6 +3,8 @@ import functools
 import gc
 import math
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -256,6 +258,10 @@ def test_nothing_is_kept():
 
 @pytest.mark.parametrize('model,size,error,text', [
     ('resnet', (3, 8, 8), TypeError, 'model must be an nn.Module; got str'),
+    (nn.ReLU, (3, 8, 8), TypeError, r'model must be an nn.Module; got the class itself; call it: ReLU\(\)'),
+    (nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), (28, 28), ValueError,
+     r"must have the channels first; got \(28, 28\), and layer '0' \(Conv2d\) took the batch for channels: give \(1, 28, 28\)"),
+    (nn.MaxPool1d(2), (8,), ValueError, r'give \(1, 8\) if there is one channel'),
     (nn.Conv2d(1, 1, 3), 28, TypeError, r'input_size must be a tuple of whole numbers of at least 1; got 28'),
     (nn.Conv2d(1, 1, 3), (), ValueError, 'input_size must be a tuple'),
     (nn.Conv2d(1, 1, 3), (1, 2.5, 3), TypeError, 'input_size must be a tuple'),
@@ -270,15 +276,60 @@ def test_bad_input(model, size, error, text):
     with pytest.raises(error, match=text): arithmetic(model, size)
 
 
-def test_module_and_function_are_one():
-    "Whatever `from convlab import arithmetic` gives, it can be called."
-    import convlab
-    import convlab.arithmetic as module
-    assert convlab.arithmetic is module and callable(module)
-    net = nn.Conv2d(1, 2, 3)
-    for f in (convlab.arithmetic, module, module.arithmetic, arithmetic): assert f(net, (1, 5, 5)).params.tolist() == [20]
-    from convlab import arithmetic as either
-    assert either(net, input_size=(1, 5, 5)).params.tolist() == [20]
+class Whole(nn.Module):
+    "Calls a layer on what is no batch, rightly."
+    def __init__(self, each):
+        super().__init__()
+        self.conv, self.each = nn.Conv2d(1, 2, 3), each
+
+    def forward(self, x): return torch.stack([self.conv(i) for i in x]) if self.each else self.conv(x[:, None])
+
+
+@pytest.mark.parametrize('each,size', [(True, (1, 6, 6)), (False, (6, 6))])
+def test_a_model_may_add_the_channels_itself(each, size):
+    assert arithmetic(Whole(each), size).multiplications.tolist()[0] == 16*2*9
+
+
+IMPORTS = [
+    'import convlab; convlab.arithmetic(net, size)', 'import convlab.arithmetic; convlab.arithmetic(net, size)',
+    'from convlab import arithmetic; arithmetic(net, size)', 'from convlab.arithmetic import arithmetic; arithmetic(net, size)',
+    'import convlab.arithmetic as a; a(net, size); a.arithmetic(net, size); import convlab; convlab.arithmetic(net, size)',
+    'import convlab; f = convlab.arithmetic; import convlab.arithmetic; f(net, size); convlab.arithmetic.totals(f(net, size))',
+    'import convlab.receptive, convlab.trace.table, convlab; convlab.arithmetic(net, size); convlab.arithmetic.arithmetic(net, size)']
+
+
+def test_module_and_function_are_one_after_any_import():
+    "Each in an interpreter of its own."
+    start = 'from torch import nn; net, size = nn.Conv2d(1, 2, 3), (1, 5, 5); '
+    running = [subprocess.Popen([sys.executable, '-c', start+line], stderr=subprocess.PIPE, text=True) for line in IMPORTS]
+    assert {line: p.communicate()[1] for line, p in zip(IMPORTS, running)} == dict.fromkeys(IMPORTS, '')
+
+
+class Policy(nn.Module):
+    def __init__(self, how):
+        super().__init__()
+        self.fc, self.how = nn.Linear(4, 3), how
+
+    def forward(self, x): return self.how(self.fc(x))
+
+
+@pytest.mark.parametrize('how,rows', [
+    (lambda y: torch.distributions.Categorical(logits=y), ['Linear', 'logsumexp', 'sub']),
+    (lambda y: torch.distributions.Categorical(probs=y.softmax(1)), ['Linear', 'softmax', 'sum', 'div']),
+    (lambda y: torch.distributions.Normal(y, y.exp()), ['Linear']),
+    (lambda y: torch.distributions.Dirichlet(y.exp()), ['Linear'])])
+@pytest.mark.filterwarnings('error')
+def test_checks_of_arguments_are_no_layers(how, rows):
+    "A distribution checks what it is given, which leads nowhere."
+    assert arithmetic(Policy(how), (4,)).type.tolist() == rows
+
+
+def test_what_leads_nowhere_but_costs_something_has_a_row():
+    class Aside(Policy):
+        def forward(self, x):
+            x @ x.T
+            return self.fc(x)
+    assert arithmetic(Aside(None), (4,)).multiplications.tolist() == [4, 12]
 
 
 def test_fields_of_a_flattened_map():

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import root
 
-from convlab.study.sweep import _append, _read, paired, show_means, summarize, sweep
+from convlab.study.sweep import _read, paired, show_means, summarize, sweep
 
 slow = '''
 import signal, sys, time

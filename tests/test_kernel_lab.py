@@ -1,12 +1,10 @@
 "KernelLab: its numbers against PyTorch's, and a hand that uses it in a real browser, from disk and in JupyterLab."
-import json
 import random
-import re
 
 import pytest
 import torch
 import torch.nn.functional as F
-from browser import browser, from_disk, lab, needs_chromium, node, notebook, opened, pages, run_all, run_cell, save, violations  # noqa: F401
+from browser import browser, from_disk, lab, needs_chromium, node, notebook, opened, pages, run_all, run_cell, save, select, violations  # noqa: F401
 from PIL import Image
 
 from convlab.draw.kernel_lab import KernelLab
@@ -287,8 +285,7 @@ lab = KernelLab(torch.arange(100.).view(10, 10))
 lab''', 'lab.kernel = torch.tensor([[0., 1, 0], [0, 0, 0], [0, -1, 0]])', 'print(lab.kernel.tolist(), lab.feature_map[0, 0].item())', 'lab.kernel = torch.zeros(4, 4)',
              'lab.image = torch.eye(9)')
     page = opened(pages, lab, 'kernel')
-    page.click('.jp-Notebook .jp-Cell .jp-InputPrompt >> nth=0')
-    page.keyboard.press('Escape')
+    select(page, 0)
     run_cell(page, 0)
     page.wait_for_selector('.kernel-lab canvas')
     run_cell(page, 1)
@@ -301,8 +298,7 @@ lab''', 'lab.kernel = torch.tensor([[0., 1, 0], [0, 0, 0], [0, -1, 0]])', 'print
     page.wait_for_timeout(1500)  # the output is stored with the state of now, and the same piece stays
     focused = page.evaluate("document.activeElement.getAttribute('aria-label')")
     assert focused.startswith('Map.')
-    page.click('.jp-Notebook .jp-Cell .jp-InputPrompt >> nth=2')
-    page.keyboard.press('Escape')
+    select(page, 2)
     run_cell(page, 2)
     page.wait_for_selector('text=[[7.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, -1.0, 0.0]] -20.0')
     run_cell(page, 3)

@@ -146,7 +146,8 @@ def test_the_saved_notebook_needs_no_kernel():
         for out in c.get('outputs', []): assert 'application/vnd.jupyter.widget-view+json' not in out.get('data', {})
         if ''.join(c['source']).startswith('ask('):
             html = ''.join(c['outputs'][0]['data']['text/html'])
-            assert html.count('<details>') >= 3 and html == static(qs[int(re.search(r'\d+', ''.join(c['source']))[0])-1]), 'run `make notebooks`'
+            question = qs[int(re.search(r'\d+', ''.join(c['source']))[0])-1]
+            assert html.count('<details>') >= 3 and f'<div class="convlab-place" data-piece="">{static(question)}' in html, 'run `make notebooks`'
 
 
 def test_the_page_has_them_all():

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from convlab.receptive import receptive_field
+from convlab.trace.rules import reshaped_dims
 from convlab.trace.tracing import trace_model
 
 
@@ -155,3 +156,64 @@ def test_channels_of_zeros_depend_on_nothing():
     t = trace_model(Does(lambda x: F.conv2d(F.pad(x, (0, 0, 0, 0, 1, 0)), torch.ones(3, 1, 3, 3), groups=3)), (2, 8, 8))
     node = t.out[0][1]
     assert node.ends[0][0][0, 0].isinf().all() and node.ends[0][0][0, 1:].amin().item() == 0
+
+
+# Single operations: exactly what the gradient says, at every place
+
+def grid(n): return torch.linspace(-1.1, .9, 2*n*n).view(1, n, n, 2)
+
+
+SINGLE = dict(
+    conv=lambda x: F.conv2d(x, torch.ones(4, 2, 3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2)),
+    grouped=lambda x: F.conv2d(x, torch.ones(4, 1, 3, 3), groups=2, padding=1),
+    transposed=lambda x: F.conv_transpose2d(x, torch.ones(2, 3, 3, 2), stride=(2, 3), padding=(1, 0), dilation=(1, 2)),
+    max_pool=lambda x: F.avg_pool2d(F.max_pool2d(x, 1, 2), 1),
+    avg_pool=lambda x: F.avg_pool2d(x, (3, 2), (2, 1), (1, 0)), adaptive=lambda x: F.adaptive_avg_pool2d(x, (4, 5)),
+    adaptive_one=lambda x: F.adaptive_avg_pool2d(x, (1, 4)), nearest=lambda x: F.interpolate(x, (9, 4)),
+    exact=lambda x: F.interpolate(x, (9, 4), mode='nearest-exact'),
+    bilinear=lambda x: F.interpolate(x, (11, 4), mode='bilinear'),
+    corners=lambda x: F.interpolate(x, (11, 4), mode='bilinear', align_corners=True),
+    antialias=lambda x: F.interpolate(x, (3, 4), mode='bilinear', antialias=True),
+    reflect=lambda x: F.pad(x, (1, 2, 0, 1), 'reflect'), replicate=lambda x: F.pad(x, (1, 2, 0, 1), 'replicate'),
+    circular=lambda x: F.pad(x, (1, 2, 0, 1), 'circular'),
+    shuffle=lambda x: F.pixel_shuffle(torch.cat([x, x]).view(1, 4, 6, 6), 2),
+    unshuffle=lambda x: F.pixel_unshuffle(x, 2), channels=lambda x: F.channel_shuffle(x.repeat(1, 2, 1, 1), 2),
+    permute=lambda x: x.permute(0, 3, 1, 2), transpose=lambda x: x.transpose(1, 3), flip=lambda x: x.flip(2),
+    roll=lambda x: x.roll((1, -2), (2, 3)), rot=lambda x: x.rot90(1, (2, 3)),
+    view=lambda x: x.view(1, 2, 2, 3, 3, 2), flatten=lambda x: x.flatten(1), unfold=lambda x: x.unfold(2, 3, 2),
+    select=lambda x: x[:, 1], narrow=lambda x: x[:, :, 1:5:2], split=lambda x: torch.cat(x.split(2, 3)[::-1], 3),
+    chunk=lambda x: x.chunk(3, 2)[1], unbind=lambda x: x.unbind(2)[4],
+    stack=lambda x: torch.stack([x, x.flip(3)], 1), squeeze=lambda x: x.squeeze(0),
+    repeat=lambda x: x.repeat(1, 1, 2, 1), interleave=lambda x: x.repeat_interleave(2, 3),
+    gather=lambda x: x.gather(3, torch.tensor([5, 0]).expand(1, 2, 6, 2)), index=lambda x: x[:, :, [3, 1]],
+    pairs=lambda x: x[:, :, [3, 1], [0, 5]], take=lambda x: x.take(torch.tensor([0, 40])),
+    diagonal=lambda x: x.diagonal(1, 2, 3), mean=lambda x: x.mean(3), amax=lambda x: x.sum((1, 2)),
+    softmax=lambda x: (x*torch.arange(1, 7)).softmax(2), cumsum=lambda x: x.cumsum(3),
+    norm=lambda x: F.layer_norm(x*x, (6,)), group_norm=lambda x: F.group_norm(x*x, 1), add=lambda x: x + x.flip(3),
+    outer=lambda x: x[..., None]*x[:, :, :, None], matmul=lambda x: torch.ones(3, 6) @ x,
+    linear=lambda x: F.linear(x, torch.ones(3, 6)), einsum=lambda x: torch.einsum('bchw,bchv->bcwv', x, x.exp()),
+    cdist=lambda x: torch.cdist(x[0], x[0].exp(), compute_mode='donot_use_mm_for_euclid_dist'),
+    sample=lambda x: F.grid_sample(x, grid(3), align_corners=False),
+    sample_corners=lambda x: F.grid_sample(x, grid(3), align_corners=True),
+    sample_nearest=lambda x: F.grid_sample(x, grid(3), 'nearest', align_corners=False),
+    sample_border=lambda x: F.grid_sample(x, grid(2)*.9, padding_mode='border', align_corners=False),
+    fold=lambda x: F.fold(x.view(1, 8, 9), (5, 5), 2, padding=1, stride=2),
+    index_add=lambda x: x.index_add(2, ZERO+3, x[:, :, :1]),
+    scatter_add=lambda x: x.scatter_add(3, torch.tensor([5, 0]).expand(1, 2, 6, 2), x[..., :2]),
+    index_put=lambda x: x.index_put((ZERO, ZERO, ZERO+2), x[0, 1, :1], accumulate=True))
+
+
+@pytest.mark.parametrize('name', SINGLE)
+def test_one_operation(name):
+    x = torch.rand(1, 2, 6, 6, generator=torch.Generator().manual_seed(0))
+    check_tight(SINGLE[name], x)
+
+
+@pytest.mark.parametrize('d,src,out,where', [
+    (2, (1, 8, 4, 5), (1, 8, 20), {2}), (3, (1, 8, 4, 5), (1, 8, 20), {2}),
+    (1, (1, 14, 14, 8), (1, 2, 7, 2, 7, 8), {1, 2}),
+    (2, (1, 14, 14, 8), (1, 2, 7, 2, 7, 8), {3, 4}), (0, (6, 4), (4, 6), {0, 1}), (1, (1, 8, 1, 1), (1, 8), {1}),
+    (3, (1, 1, 1, 8), (1, 8), {1}), (2, (1, 8, 1, 1), (1, 8, 1, 1), {2}),
+    (0, (1, 8), (8,), {0}), (1, (8, 1), (8,), {0}),
+    (1, (2, 0), (0,), set()), (1, (2, 3, 4), (6, 4), {0}), (2, (2, 3, 4), (6, 4), {1}), (0, (4,), (2, 1, 2), {0, 2})])
+def test_where_a_dimension_goes(d, src, out, where): assert reshaped_dims(d, src, out) == where

@@ -145,7 +145,7 @@ def test_works_like_a_frame(resnet):
     assert resnet[['type', 'params']].equals(df[['type', 'params']]) and resnet.params.sum() == EXACT['params']
     assert resnet.loc[resnet.params.idxmax(), 'name'] == 'layer4.0.conv2'
     assert resnet.iloc[-1]['name'] == 'fc'
-    kind = 'Linear'
+    kind = 'Linear'  # noqa: F841  the query sees it
     assert resnet.query('type == @kind').name.tolist() == ['fc']
     assert {'loc', 'params', 'by_block'} <= set(dir(resnet))
     with pytest.raises(AttributeError, match="neither a table of arithmetic nor its DataFrame has 'no_such_thing'"):

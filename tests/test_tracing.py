@@ -602,7 +602,8 @@ def test_kernels_as_the_layer_has_them():
         assert arithmetic(layer, (2, 20))[['kernel', 'stride', 'padding']].values.tolist() == [[3, 2, 1]]
     for mode in ('zeros', 'reflect', 'replicate', 'circular'):
         df = arithmetic(nn.Conv2d(2, 2, (3, 5), padding=(1, 2), padding_mode=mode), (2, 9, 9))
-        assert df[['kernel sides', 'padding sides']].values.tolist() == [[(3, 5), (1, 2)]] and df[['kernel', 'padding']].values.tolist() == [[5, 2]]
+        assert df[['kernel row', 'kernel col', 'padding row', 'padding col']].values.tolist() == [[3, 5, 1, 2]]
+    assert df[['kernel', 'padding']].values.tolist() == [[5, 2]]
     t = trace_model(nn.Sequential(nn.Conv2d(4, 4, 3), nn.ConvTranspose2d(4, 2, 2, 2)), SIZE)
     assert [(r.kernel, r.stride, r.padding, r.jump, r.depth, r.bytes) for r in t.rows] == [((3, 3), (1, 1), (0, 0), (1, 1), 1, 576), ((2, 2), (2, 2), (0, 0), (.5, .5), 1, 1152)]
     assert trace_model(Hooked(in_list), SIZE).uncalled == [] and trace_model(models.googlenet(weights=None, init_weights=False), (3, 64, 64)).uncalled[0] == 'aux1.conv.conv'

@@ -3,7 +3,7 @@ import multiprocessing
 import shutil
 import signal
 import subprocess
-from contextlib import nullcontext, redirect_stdout
+from contextlib import redirect_stdout
 from copy import deepcopy
 from io import StringIO
 

@@ -1,10 +1,12 @@
 "WayLab: the page's numbers against PyTorch's, its boxes against `trace_precedents`, and the piece in a browser."
+import base64
 import json
 import random
 
 import pytest
 import torch
 from browser import axe, browser, from_disk, lab, needs_chromium, node, notebook, opened, pages, run_all, save, violations  # noqa: F401
+from PIL import Image
 from torch import nn
 
 from convlab.draw.way import WayLab, plain_network, way_net
@@ -209,13 +211,13 @@ def test_scores_are_those_of_the_model_in_evaluation_mode():
     im = torch.randint(256, (28, 28))
     want = net.eval()((im[None, None]/255 - .1307)/.3081)[0].tolist()
     assert WayLab(net.train(), im).scores == pytest.approx(want, abs=1e-5)
-    assert WayLab(net, im/255).image == im.tolist()
+    assert WayLab(net, im/255).image == WayLab(net, Image.fromarray(im.byte().numpy())).image == im.tolist()
     assert WayLab(net, im, mean=0, std=1).scores == pytest.approx(net.eval()(im[None, None]/255)[0].tolist(), abs=1e-5)
 
 
 def test_the_network_that_ships_reads_its_digits():
     lab = WayLab()
-    digits = torch.frombuffer(bytearray(__import__('base64').b64decode(lab.state['samples'])), dtype=torch.uint8).view(10, 28, 28)
+    digits = torch.frombuffer(bytearray(base64.b64decode(lab.state['samples'])), dtype=torch.uint8).view(10, 28, 28)
     for k, digit in enumerate(digits):
         lab.image = digit
         assert lab.scores.index(max(lab.scores)) == k

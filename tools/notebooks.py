@@ -1,6 +1,7 @@
 "Run notebooks from top to bottom in a real Jupyter kernel and save them with their outputs: `make notebooks`."
 import argparse
 import os
+import re
 import sys
 import tempfile
 import time
@@ -24,7 +25,10 @@ def without_widgets(nb):
     nb.metadata.pop('widgets', None)
     for cell in nb.cells:
         for out in cell.get('outputs', []):
-            if 'text/html' in out.get('data', {}): out.data.pop(view, None)
+            if 'text/html' not in out.get('data', {}): continue
+            out.data.pop(view, None)
+            # the name of a model that is gone
+            out.data['text/html'] = re.sub(r'data-piece="\w+"', 'data-piece=""', out.data['text/html'])
         if 'outputs' in cell: cell.outputs = [o for o in cell.outputs if view not in o.get('data', {})]
 
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 from ..checks import whole
+from ..draw.widgets import Live
 from .records import records, update
 
 # %% ../../nbs/course/quiz.ipynb #bc2e1a3f
@@ -64,7 +65,8 @@ def judge(
     if not got: return None,'Type one number, in digits or as a word: 12, or twelve.'
     if got & ({q['value']} if 'value' in q else {_attribute(a) for a in q['accept']}): return True,'Yes.'
     traps = {t['given'] if 'value' in q else _attribute(t['given']): t['feedback'] for t in q['traps']}
-    return False,next((traps[g] for g in got if g in traps), 'No. Read the question once more, or the section that it is about.')
+    usual = 'No. Read the question once more, or the section that it is about.'
+    return False,next((traps[g] for g in got if g in traps), usual)
 
 # %% ../../nbs/course/quiz.ipynb #f65c11a7
 def _html(text):
@@ -125,43 +127,31 @@ def _note(q, right, first):
     update('questions', str(q['n']), change)
 
 # %% ../../nbs/course/quiz.ipynb #e6751986
-def _form(q):
-    "The widget of one question."
-    import ipywidgets as w
-    wide,tries = w.Layout(width='auto', max_width='60em'),[]
-    asked,said = [w.HTML(text, layout=wide) for text in (f'<p><strong>{q["n"]}.</strong> {_html(q["question"])}</p>', '')]
-    answer = _answer(q, ' target="_blank" style="text-decoration: underline"') # a widget's links are the browser's affair, not Jupyter's
-    hint = 'a, b, c or d' if 'choices' in q else 'a number' if 'value' in q else 'a name'
-    typed = w.Text(placeholder=f'{hint}, and Enter', continuous_update=False, layout=w.Layout(width='14em'))
-    show = w.Button(description='Show the answer')
-    def on_answer(change):
-        right,text = judge(q, change['new'])
-        if right is not None:
-            _note(q, right, first=not tries)
-            tries.append(right)
-        said.value = f'<p>{ {True: "✓", False: "✗", None: ""}[right]} {_html(text)}</p>' + (answer if right else '')
-    def on_show(_):
-        if not tries: _note(q, False, first=True)
-        tries.append(False)
-        said.value = answer
-    typed.observe(on_answer, 'value')
-    show.on_click(on_show)
-    return w.VBox([asked, *_radio(q, typed, wide), w.HBox([typed, show]), said])
+class Question(Live):
+    "One question, which answers back and remembers."
+    module,invitation = 'quiz.js','in Jupyter your answers are checked and remembered, once this cell is run.'
 
-# %% ../../nbs/course/quiz.ipynb #153b08b4
-def _radio(q, typed, layout):
-    "Radio buttons for the choices, which go with the letter in the field `typed`."
-    if 'choices' not in q: return []
-    import ipywidgets as w
-    radio = w.RadioButtons(options=[(f"{letter}  {_bare(c['text'])}", letter) for letter,c in zip(_letters, q['choices'])], value=None, layout=layout)
-    def on_choice(change):
-        if _name(typed.value) != change['new']: typed.value = change['new'] or ''
-    def on_letter(change):
-        letter = _name(change['new'])
-        if letter in [*_letters]: radio.value = letter
-    radio.observe(on_choice, 'value')
-    typed.observe(on_letter, 'value')
-    return [radio]
+    def __init__(self, q):
+        self.q,self.tried,self.title = q,False,f'Question {q["n"]}'
+        choices = [dict(text=_html(c['text']), right=c['right'], reply=_html(c['feedback'])) for c in q.get('choices', ())]
+        about = dict(number=q['n'], question=_html(q['question']), choices=choices, hint='a number' if 'value' in q else 'a name',
+                     answer=_answer(q, ' target="_blank"')) # a piece's links are the browser's affair, not Jupyter's
+        super().__init__(about=about, given=dict(n=0, text=''), reply=dict(n=0, right=None, text=''), shown=False)
+
+    def still(self): return static(self.q)
+
+    def changed(self, name):
+        if name == 'given': self._answered(**self.state['given'])
+        if name == 'shown' and not self.tried: self._remember(False)
+
+    def _answered(self, n, text):
+        right,said = judge(self.q, text)
+        if right is not None: self._remember(right)
+        self.put(reply=dict(n=n, right=right, text=_html(said)))
+
+    def _remember(self, right):
+        _note(self.q, right, first=not self.tried)
+        self.tried = True
 
 # %% ../../nbs/course/quiz.ipynb #af0ca967
 def ask(
@@ -169,11 +159,7 @@ def ask(
 ):
     "Show question `n` to be answered."
     from IPython.display import display
-    q = questions()[whole('n', n, 1, len(questions()))-1]
-    shown = {'text/html': static(q), 'text/plain': f'{n}. {_bare(q["question"])}'}
-    try: shown['application/vnd.jupyter.widget-view+json'] = {'version_major': 2, 'version_minor': 0, 'model_id': _form(q).model_id}
-    except ImportError: pass # without ipywidgets the static form is all there is
-    display(shown, raw=True)
+    display(Question(questions()[whole('n', n, 1, len(questions()))-1]))
 
 # %% ../../nbs/course/quiz.ipynb #a7f417e4
 def _due(done, now, n=5):

@@ -206,8 +206,8 @@ class RingLab(Lab):
         "The picture in color and in grey."
         import matplotlib.pyplot as plt
         fig,axs = plt.subplots(1, 2, figsize=(4.4,2.3), layout='constrained')
-        axs[0].imshow(self.plate.permute(1,2,0))
-        axs[1].imshow(self._grey(), cmap='gray', vmin=0, vmax=255)
+        axs[0].imshow(self.plate.permute(1,2,0), interpolation='nearest')
+        axs[1].imshow(self._grey(), cmap='gray', vmin=0, vmax=255, interpolation='nearest')
         for ax,title in zip(axs, ('color','grey')): ax.set(title=title, xticks=[], yticks=[])
         return fig
 

@@ -171,7 +171,7 @@ def way_net() -> nn.Sequential: # the ten-digit `simple_cnn` in half precision, 
 def _picture(image, size):
     "`image` as rows of whole numbers from 0 to 255."
     wanted = f"image must be {size} rows of {size} numbers, whole ones from 0 (paper) to 255 (ink) or fractions from 0 to 1; got "
-    try: im = torch.as_tensor(image).detach().cpu()
+    try: im = torch.as_tensor(image if isinstance(image, torch.Tensor) else np.array(image)).detach().cpu()
     except (TypeError,ValueError,RuntimeError): raise TypeError(wanted + type(image).__name__) from None
     if tuple(im.shape) != (size,size): raise ValueError(f"{wanted}shape {list(im.shape)}")
     if im.is_complex() or im.dtype == torch.bool: raise TypeError(f"{wanted}{im.dtype}")
@@ -232,7 +232,7 @@ class WayLab(Live):
 
     def __init__(self,
         model:nn.Sequential=None, # any row of convolutions, norms, activations, pooling, flatten and linear layers; by default `way_net()`
-        image=None, # `[28,28]`, numbers from 0 (paper) to 255 (ink), or fractions from 0 to 1; by default a handwritten 3
+        image=None, # `[28,28]`, a tensor or a picture of Pillow: 0 (paper) to 255 (ink), or fractions from 0 to 1; by default a handwritten 3
         *,
         point:tuple=None, # an activation to begin with: layer's name, channel, row and column, such as `('1.1', 3, 5, 2)`
         classes:list=None, # what the scores stand for; by default 0, 1, 2, …

@@ -135,6 +135,7 @@ class Live(Shown):
     "A piece for the hand. Show it by naming it at the end of a cell."
     module:str = None # a file in `convlab/static`
     title:str = '' # what it is, in a few words: the name of its page
+    invitation:str = 'to try it by hand, open this notebook in Jupyter and run the cell.' # beside the still picture
 
     def __init__(self, **state): # plain JSON; its names stay the same
         self.state,self._id = state,uuid4().hex
@@ -162,6 +163,6 @@ class Live(Shown):
         Path(path).write_text(page(self.title, fragment(self.module, self.state, self._still())), encoding='utf-8')
 
     def _still(self):
-        return f'{self.still()}<p><em>{html.escape(self.title)}: to try it by hand, open this notebook in Jupyter and run the cell.</em></p>'
+        return f'{self.still()}<p><em>{html.escape(self.title)}: {self.invitation}</em></p>'
 
     def __repr__(self): return f'{type(self).__name__}: {self.title}'

@@ -6,7 +6,6 @@
 __all__ = ['tied_weights', 'show_windows', 'show_film', 'conv_equations', 'show_equations', 'show_ties']
 
 # %% ../../nbs/draw/windows.ipynb #dd304d6f
-import math
 from typing import NamedTuple
 
 import torch

@@ -7,12 +7,12 @@ const labStyle = `
 .cells {display:grid;gap:2px;width:max-content}
 .cells input {width:var(--cell);height:var(--cell);min-height:0;padding:0;text-align:center;border-radius:3px;font-size:calc(var(--cell)*.33);cursor:ns-resize;touch-action:none}
 .cells [aria-invalid=true] {outline:3px dashed var(--bad)}
-.kernel {display:flex;flex-wrap:wrap;gap:8px 16px;align-content:start;max-width:300px;h4,p {width:100%;margin:0} > .row {flex:1 1 150px}}
+.kernel {display:flex;flex-wrap:wrap;gap:8px 16px;align-content:start;max-width:300px;h4,p {width:100%;margin:0} > .row {flex:1 150px;align-self:start}}
 .caption {font-size:12px;margin:4px 0 0}
 label {display:flex;gap:8px;padding:3px 0;align-items:baseline}
-.verdict {border-left:4px solid var(--edge);padding-left:10px;margin:2px 0 8px 5px}
+.verdict {border-left:4px solid var(--edge);padding-left:10px;margin:2px 0 8px}
 .done {border-color:var(--good)}
-.mark {color:var(--good);font-weight:700}
+.mark {color:var(--good)}
 &.dropping {outline:3px dashed var(--accent)}
 }
 @container (max-width:760px) {.kernel-lab {grid-template:"bar bar" "picture map" "kernel kernel" "why why" "tasks tasks"/minmax(0,1fr) minmax(0,1fr);gap:12px;.kernel {max-width:none}}}
@@ -21,7 +21,7 @@ const mostPixels = 128, drag = 8 // pixels of the longer side; pixels of the scr
 
 // A picture file as grey pixels, at most 128 on the longer side. Dark is ink.
 async function pixelsOf(file) {
-  const bitmap = await createImageBitmap(file).catch(() => { throw new Error(`“${file.name}” is not a picture that this browser can read.`) })
+  const bitmap = await createImageBitmap(file).catch(() => { throw new Error(`“${file.name}” is not a picture that can be read here.`) })
   const scale = Math.min(1, mostPixels / Math.max(bitmap.width, bitmap.height)), [w, h] = [bitmap.width, bitmap.height].map(n => Math.round(n * scale))
   if (Math.min(h, w) < 7) throw new Error(`A picture needs at least 7 pixels each way, and “${file.name}” would have ${h} by ${w}.`)
   const ctx = make('canvas', { width: w, height: h }).getContext('2d')
@@ -159,7 +159,7 @@ export default {
       part('why', 'One result', why, told, hint),
       part('tasks', 'Can you make a kernel for this?', ...tasks))
     dress(el, labStyle).append(make('h3', { textContent: 'Kernel lab' }),
-      make('p', { className: 'soft', textContent: 'Type into the kernel, or drag a cell up and down. Then point at a result.' }), alert, frame)
+      make('p', { className: 'soft', textContent: 'Type into the kernel or drag its cells, then point at a result.' }), alert, frame)
 
     // What the hand does
     const half = () => (kernel().length - 1) / 2

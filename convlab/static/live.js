@@ -41,8 +41,8 @@ export class LiveModel {
 // Build `piece` in place of its still picture. The place names the model in the kernel, if there was one.
 export function mountPiece(place, piece, state) {
   const id = place.dataset.piece, pieces = globalThis.convlabPieces ??= new Map()
-  const before = id && pieces.get(id)
-  if (before && !before.root.isConnected) { // the notebook stored its output anew: the same piece lives on, focus and all
+  const siblings = pieces.get(id) ?? [], before = siblings.find(o => !o.root.isConnected)
+  if (before) { // the notebook stored its output anew: the same piece lives on, focus and all
     place.replaceChildren(before.root)
     if (document.activeElement === document.body) before.focused?.focus({ preventScroll: true })
     return
@@ -51,7 +51,7 @@ export function mountPiece(place, piece, state) {
   place.replaceChildren(root)
   piece.render({ model, el: root })
   if (!id) return
-  pieces.set(id, entry)
+  pieces.set(id, [...siblings, entry])
   let timer = null
   const store = () => { // ask Python to store the output with the state as it is now, but not under a pressed finger
     clearTimeout(timer)

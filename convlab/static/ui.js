@@ -20,12 +20,12 @@ font:inherit;font-size:13px;color:var(--text);background:var(--raised);border:1p
 button {cursor:pointer}
 button:hover:not(:disabled) {border-color:var(--text)}
 button[aria-pressed=true] {background:var(--accent);border-color:var(--accent);color:var(--on-accent)}
-button:disabled {opacity:.5;cursor:default}
+button:disabled {opacity:.5}
 input {accent-color:var(--accent);margin:0}
 label.field {display:inline-flex;align-items:center;gap:6px;font-size:13px}
 canvas {display:block;max-width:100%}
 :focus-visible {outline:3px solid var(--accent);outline-offset:2px}
-.alert:not(:empty) {color:var(--bad);border-left:4px solid var(--bad);padding:4px 10px;margin:8px 0;background:var(--raised)}
+.trouble:not(:empty) {color:var(--bad);border-left:4px solid var(--bad);padding:4px 10px;margin:8px 0;background:var(--raised)}
 .told {min-height:1.45em}
 .unseen {position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 code {font:12.5px/1.5 ui-monospace,Menlo,Consolas,monospace;background:none;color:inherit;padding:0}
@@ -118,7 +118,7 @@ export function switcher({ label, options, value, change }) {
 
 // Two places for words: what happened (read out when the hand pauses) and what went wrong (read out at once).
 export function messages() {
-  const told = make('p', { className: 'told', role: 'status' }), alert = make('div', { className: 'alert', role: 'alert' })
+  const told = make('p', { className: 'told', role: 'status' }), alert = make('div', { className: 'trouble', role: 'alert' })
   let timer = null
   return {
     told, alert,

@@ -112,8 +112,8 @@ _no_products = set('''
     resize_output _resize_output _to_copy _to_dense _to_sparse _to_sparse_csr _coalesce _pin_memory _chunk_cat
     _pack_padded_sequence _pad_packed_sequence _masked_scale _thnn_fused_lstm_cell _thnn_fused_gru_cell fill
     zero random uniform normal exponential poisson _standard_gamma cauchy geometric log_normal
-    _local_scalar_dense _assert_async _assert_tensor_metadata _values _indices values indices crow_indices
-    col_indices is_coalesced'''.split())
+    _local_scalar_dense _is_all_true _is_any_true equal _assert_async _assert_tensor_metadata _values _indices
+    values indices crow_indices col_indices is_coalesced'''.split())
 _no_products_start = tuple(
     'avg_pool max_pool adaptive_ _adaptive_ fractional_max_pool max_unpool upsample _upsample new_ rand'.split())
 _no_products_end = ('batch_norm', 'batch_norm_legit', 'no_training', '_like', '_copy')

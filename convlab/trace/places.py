@@ -10,7 +10,7 @@ import math
 from fractions import Fraction
 import torch
 from .internals import memory_key, memory_layout, undisturbed
-from .reach import Mix, Move, Node, Pairs, Point, amin_kept, map_dims, unexpanded
+from .reach import Mix, Move, Node, Pairs, Point, amin_kept, unexpanded
 from .rules import reshaped_dims
 
 # %% ../../nbs/trace/places.ipynb #11502a45

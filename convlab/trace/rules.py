@@ -182,6 +182,10 @@ def _along_dim(c):
 def _reduced(c, d, stays=False):
     return make_rule(Mix(None if d is None or d == [] else (d,) if isinstance(d, int) else tuple(d), stays=stays), [c.args[0]])
 
+# %% ../../nbs/trace/rules.ipynb #2bc7e127
+@_rule_for('_is_all_true _is_any_true equal')
+def _one_answer(c): return make_rule(Mix(*[None]*len(c.tensors)), c.tensors)
+
 # %% ../../nbs/trace/rules.ipynb #3d67df42
 @_rule_for('native_layer_norm _fused_rms_norm rms_norm layer_norm')
 def _layer_norm(c): return make_rule(Mix(tuple(range(-len(c['normalized_shape']), 0)), stays=True), [c.args[0]])

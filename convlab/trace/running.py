@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import nn, Tensor
-from .internals import (TorchDispatchMode, is_compiled, is_operation, memory_key, memory_layout, module_dicts, plain_name, tree_leaves,
+from .internals import (TorchDispatchMode, is_compiled, is_operation, memory_key, memory_layout, module_dicts, plain_name,
                                      uncompiled, unwrapped, written_tensors)
 
 # %% ../../nbs/trace/running.ipynb #e59f5f93

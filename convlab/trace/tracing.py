@@ -7,7 +7,6 @@ __all__ = []
 
 # %% ../../nbs/trace/tracing.ipynb #7819971b
 import dataclasses
-import math
 import sys
 import threading
 import warnings
@@ -415,9 +414,32 @@ def _read(t, out):
     found = t.depending(tensors_in(out))
     measure(t.graph.order, t.sizes, t.say)
     for r in t.rows: r.see(t.sizes)
+    rows = _without_dead_ends(t.rows, [n for _,n in found])
     uncalled = [n for n,m in t.layers.items() if n not in t.calls and not any(True for _ in m.children())]
-    return Trace(t.rows, t.calls, found, t.image, t.sizes, t.graph.order, t.notes, {n: type(m).__name__ for n,m in t.layers.items()},
+    return Trace(rows, t.calls, found, t.image, t.sizes, t.graph.order, t.notes, {n: type(m).__name__ for n,m in t.layers.items()},
                  t.owners.idle(t.layers, uncalled), uncalled)
+
+# %% ../../nbs/trace/tracing.ipynb #3882502f
+def _without_dead_ends(rows, outs):
+    "The rows without functions that cost nothing and lead to no layer and no output, such as the checks of a distribution's arguments."
+    if not outs: return rows
+    alive,left = set(),outs + [r.node for r in rows if r.type[:1].isupper()]
+    while left:
+        node = left.pop()
+        if node not in alive:
+            alive.add(node)
+            left += node.srcs
+    return [r for r in rows if r.params or r.mults or r.node in alive]
+
+def _refuse_unbatched(rows, input_size):
+    "Refuse a size without channels, for which the first layer with a window takes the batch."
+    if input_size is None: return
+    n = len(input_size)
+    windows = [r for r in rows if hasattr(nn, r.type) and r.type.endswith(f'{n}d') and r.kernel and len(r.shape) == n+1]
+    if not windows: return
+    where = f'layer {windows[0].name!r} ({windows[0].type})'
+    raise ValueError(f"input_size must have the channels first; got {tuple(input_size)}, and {where} took the batch for "
+                     f"channels: give {(1, *input_size)} if there is one channel")
 
 # %% ../../nbs/trace/tracing.ipynb #14d95326
 def trace_model(
@@ -437,6 +459,7 @@ def trace_model(
         e.add_note(_failing(model, input_size, t))
         raise
     except Exception as e: raise _failure(model, input_size, t, e) from e
+    _refuse_unbatched(t.rows, input_size)
     return _read(t, out)
 
 # %% ../../nbs/trace/tracing.ipynb #9ef00a52

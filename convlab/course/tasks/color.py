@@ -6,7 +6,6 @@
 __all__ = []
 
 # %% ../../../nbs/solutions/06_color.ipynb #45c97164
-import math
 import torch
 import torch.nn.functional as F
 from torch import nn

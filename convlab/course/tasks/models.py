@@ -47,7 +47,7 @@ def _(answer):
     'A weight is `[out,in]`: a row for each output, a column for each pixel. Which of the two is shuffled?',
     'In place `j` of the shuffled pixels stands pixel `order[j]`. So which column of the old weight must stand there?'))
 def _(answer):
-    weight,order,x = torch.randn(3,6),torch.tensor([2,0,5,1,3,4]),torch.randn(4,6)
+    weight,order = torch.randn(3,6),torch.tensor([2,0,5,1,3,4])
     on = 'weight [3,6], order (2,0,5,1,3,4)'
     expect(call(answer, weight, order, on=on), weight[:,order], on=on, why={
         'The order was undone instead of followed.': weight[:,order.argsort()],

@@ -47,7 +47,7 @@ def _(answer):
                 'That also counts all negative numbers. Two-sided, only those down to -eps count.': _share(x, eps, not two),
             'The ends count too: at most eps, not less than eps.': (y < eps).double().mean(),
             'Something else than the numbers near zero was counted: is the comparison turned round?': (y > eps).double().mean(),
-            f'That is for eps=0.05. Does your function use its `eps`?': _share(x, .05, two)})
+            'That is for eps=0.05. Does your function use its `eps`?': _share(x, .05, two)})
     return 'Before ReLU the one-sided share is the one that matters: all of it will be zero, or nearly.'
 
 # %% ../../../nbs/solutions/07_activation_stats.ipynb #0f630196
