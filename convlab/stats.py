@@ -27,14 +27,12 @@ class ActivationStats(ActivationRecords, Callback):
         if self._fresh: self.begin_records(self.learn.model) # each fit has its own
         self._fresh = False
     def before_batch(self):
-        training = self.learn.training
-        if not self._fresh: self.watched().begin(training, self.learn.train_iter if training else 0)
-    def after_epoch(self):
-        if not self._fresh: self.watched().end_epoch()
+        step = self.learn.train_iter if self.learn.training else 0
+        if not self._fresh: self.watched().begin(self.learn.training, step)
+    def after_epoch(self): self._fresh or self.watched().end_epoch()
     def after_fit(self):
         self.after_epoch()
         self._fresh = True
     def watched(self):
-        if not self._recorder and self.learn is None:
-            raise RuntimeError("no Learner has this callback yet: pass it as cbs")
+        if not (self._recorder or self.learn): raise RuntimeError("no Learner has this callback yet: pass it as cbs")
         return self._recorder or Recorder(self.learn.model, self._options)
