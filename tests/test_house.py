@@ -148,7 +148,7 @@ def test_notebook_is_fit_to_read(path):
     engine = path.parent.name in ('trace', 'study', 'course', 'draw', 'house')  # where a class is written whole
     assert [s for s in code if len(s.splitlines()) > (60 if engine and re.search(r'^class ', s, re.M) else 25)] == []
     assert check.complaints(nb) == []
-    drawn = [s for c, s in zip(nb['cells'], src) if any('image/png' in o.get('data', {}) for o in c.get('outputs', []))]
+    drawn = [s for c, s in zip(nb['cells'], src) if any('image/png' in o.get('data', {}) or '<img alt=' in ''.join(o.get('data', {}).get('text/html', '')) for o in c.get('outputs', []))]
     assert [s for s in drawn if 'fig-alt' not in s] == []
     assert [s for s in code if 'fig-alt' in s and s not in drawn] == [], 'not saved with its picture: run `make notebooks`'
     for target in re.findall(r'\]\(([\w./]+\.ipynb)\)', '\n'.join(src)): assert (path.parent/target).exists(), target
