@@ -9,8 +9,8 @@ __all__ = ['receptive_field', 'trace_precedents', 'projective_field', 'show_prec
 # %% ../nbs/05_receptive_fields.ipynb #d59468e4
 import torch
 from torch import nn, Tensor
-from .trace.fields import (ReceptiveField, check_place, disagreement, edge_names, image_batch, layer_node, measured_in, precedent_row, walk_back,
-                                  walk_forth)
+from .trace.fields import (ReceptiveField, check_place, disagreement, edge_names, image_batch, layer_node, measured_in,
+                                  on_map, precedent_row, walk_back, walk_forth)
 from .draw.plotting import color_scale, outline
 from .trace.internals import plain_name
 from .trace.probing import bounding_box, gradient_by, index_at, probe_gradient, run_to
@@ -26,9 +26,10 @@ def receptive_field(
     *,
     inputs=None, # in place of `input_size`: example inputs, as for `arithmetic`; the field is that of the first one
     of:str=None, # name of an earlier layer: measure in positions of its map, not in pixels of the image
-) -> ReceptiveField: # `size`, `jump`, `start`, `whole` for each axis, `status`, and `box(row, col)`. Raises `KeyError` if there is no such layer
-    """The theoretical receptive field by the recurrence (Araujo, Norris and Sim 2019, distill.00021), as if the image went on beyond its borders; branches
-    take the union. `trace_precedents` has the exact boxes at the real borders; `gradient_probe` finds them a third way, and can miss some."""
+) -> ReceptiveField: # `size`, `jump`, `start`, `whole` for each axis, `status`, `box(row, col)`. `KeyError`: no layer
+    """The theoretical receptive field by the recurrence (Araujo, Norris and Sim 2019, distill.00021), as if the image
+    went on beyond its borders; branches take the union. `trace_precedents` has the exact boxes at the real borders;
+    `gradient_probe` finds them a third way, and can miss some."""
     t = trace_model(model, input_size, inputs=inputs)
     node,sizes = layer_node(t, layer)[0],t.sizes
     if of is not None: node,sizes = measured_in(t, node, layer, of)
@@ -42,13 +43,15 @@ def trace_precedents(
     row:int=None, col:int=None, depth:int=None, # position on the layer's map; leave out if it is not a map
     *,
     inputs=None, # in place of `input_size`: example inputs, as for `arithmetic`
-): # DataFrame: the image, then each map before; `map[top:bottom, left:right]` is what the activation depends on. `attrs['status']` as in `receptive_field`
-    "The box of every earlier map, and of the image, that one activation depends on, holes and borders included. Padding is nothing to depend on."
+): # DataFrame: the image, then each map before; `map[top:bottom, left:right]` is what the activation depends on
+    """The box of every earlier map, and of the image, that one activation depends on, holes and borders included.
+    Padding is nothing to depend on. `attrs['status']` says whether that is exact, as in `receptive_field`."""
     import pandas as pd
     t = trace_model(model, input_size, inputs=inputs)
     node,_ = layer_node(t, layer)
     masks = walk_back(t, node, check_place(node, row, col, depth))
-    rows = [precedent_row('image', 'input', t.image, masks)] + [precedent_row(r.name, r.type, r.node, masks) for r in t.rows]
+    named = [('image','input',t.image), *((r.name, r.type, r.node) for r in t.rows)]
+    rows = [precedent_row(*of, masks) for of in named]
     edges = edge_names.get(len(t.sizes))
     if edges is None: raise ValueError(f"input_size must have 1 to 3 axes after the channels; got {t.image.shape[1:]}")
     res = pd.DataFrame([r for r in rows if r], columns=['name', 'type', 'map', *edges, 'size'])
@@ -74,7 +77,8 @@ def projective_field(
     *,
     inputs=None, # in place of `input_size`: example inputs, as for `arithmetic`
 ) -> Tensor: # bools: for each position of the layer's map, or for each of its values if it is not a map
-    "Which positions of a later layer one pixel reaches: those whose precedents it is among (see `trace_precedents`), in some channel."
+    """Which positions of a later layer one pixel reaches: those whose precedents it is among (see `trace_precedents`),
+    in some channel."""
     t = trace_model(model, input_size, inputs=inputs)
     node,_ = layer_node(t, layer)
     reached = walk_forth(t, check_place(t.image, row, col, depth)).get(node)
@@ -95,7 +99,8 @@ def show_precedents(
     axs = plt.subplots(1, len(d), figsize=(1.9*len(d), 2.1), squeeze=False)[1][0]
     for ax,r in zip(axs, d.itertuples()):
         pic = (x if r.name == 'image' else run_to(model, x[None], r.name)[0]).detach().float().cpu()
-        if r.name == 'image' and len(x) == 3: ax.imshow((pic-pic.min()).div((pic.max()-pic.min()).clamp(min=1e-9)).permute(1,2,0)) # a photograph
+        if r.name == 'image' and len(x) == 3: # a photograph
+            ax.imshow((pic-pic.min()).div((pic.max()-pic.min()).clamp(min=1e-9)).permute(1,2,0))
         else: ax.imshow(m := pic.mean(0), **color_scale([m]))
         outline(ax, ((r.top, r.bottom), (r.left, r.right)))
         ax.set_title(f"{r.name}: {r.size[0]}×{r.size[1]}", fontsize=9)
@@ -105,34 +110,38 @@ def show_precedents(
 
 # %% ../nbs/05_receptive_fields.ipynb #62f967ea
 def gradient_probe(
-    model:nn.Module, # any model that takes one tensor; it is left as two forward passes in evaluation mode would leave it
+    model:nn.Module, # any model that takes one tensor; left as two forward passes in evaluation mode leave it
     input_size:tuple, # shape of one input without the batch
     layer:str=None, # name of a module; by default the model's output
     row:int=None, col:int=None, depth:int=None, # position on the layer's map; leave out if it is not a map
     seed:int=0, # of the positive numbers in place of the parameters
 ) -> tuple: # (first, end) for each axis, as in a slice; `None` if there is no gradient anywhere
-    """The box of all pixels with a gradient, with positive parameters and with stand-ins for what hides gradients. Comparisons hide what they look at:
-    where the box differs from that of `trace_precedents`, a warning says so, and why if it is known."""
+    """The box of all pixels with a gradient, with positive parameters and with stand-ins for what hides gradients.
+    Comparisons hide what they look at: where the box differs from that of `trace_precedents`, a warning says so,
+    and why if it is known."""
     t = trace_model(model, input_size)
     node,nth = layer_node(t, layer)
     place = check_place(node, row, col, depth)
-    grad,hid = probe_gradient(model, t.image.shape, layer, len(t.calls[plain_name(layer or '')]), nth, index_at(node.shape, map_dims(node), place), seed)
+    times,at = len(t.calls[plain_name(layer or '')]),index_at(node.shape, map_dims(node), place)
+    grad,hid = probe_gradient(model, t.image.shape, layer, times, nth, at, seed)
     box = bounding_box((grad != 0) & ~grad.isnan(), t.image_dims)
     disagreement(box, bounding_box(walk_back(t, node, place)[t.image], t.image_dims), node.status, hid, grad)
     return box
 
 # %% ../nbs/05_receptive_fields.ipynb #b3f81826
 def effective_receptive_field(
-    model:nn.Module, # any model that takes one tensor; it is left as two forward passes in evaluation mode would leave it
+    model:nn.Module, # any model that takes one tensor; left as two forward passes in evaluation mode leave it
     x:Tensor, # a batch `[N,channels,rows,columns]`, or one image without the batch axis; the result is the mean over it
     layer:str=None, # name of a module; by default the model's output
     row:int=None, col:int=None, # position on the layer's map; leave out if it is not a map
 ) -> Tensor: # `[rows,columns]`: each pixel's share, adding up to 1; zeros if no pixel has a gradient
-    """How much each pixel moves one activation: mean size of the gradient of its channels' sum (Luo et al. 2016, arXiv 1701.04128). It is about these images
-    and these weights: a pixel that could matter, but does not here, has no share."""
+    """How much each pixel moves one activation: mean size of the gradient of its channels' sum (Luo et al. 2016, arXiv
+    1701.04128). It is about these images and these weights: a pixel that could matter, but does not here, has no
+    share."""
     p = next(model.parameters(), torch.zeros(()))
     if p.is_meta: raise ValueError("model must have numbers; its parameters are on the device meta")
-    with torch.inference_mode(False): x = image_batch(x).to(p.device, p.dtype if p.is_floating_point() else None).clone().requires_grad_()
+    dtype = p.dtype if p.is_floating_point() else None
+    with torch.inference_mode(False): x = image_batch(x).to(p.device, dtype).clone().requires_grad_()
     t = trace_model(model, tuple(x.shape[1:]))
     node,nth = layer_node(t, layer)
     at = (slice(None), *index_at(node.shape, map_dims(node), check_place(node, row, col, None))[1:])

@@ -204,12 +204,11 @@ def _fft(c): return make_rule(Mix(tuple(c['dim']), stays=True), [c['self']])
 # %% ../../nbs/trace/rules.ipynb #170b9f9b
 @_rule_for('mkldnn_rnn_layer _cudnn_rnn lstm gru rnn_tanh rnn_relu')
 def _recurrent(c): # a whole sequence; in one direction a step knows those before it
-    x,others = c['input'],[t for t in c.tensors if t is not c['input'] and id(t) in c.nodes]
-    if others or c['batch_sizes'] is not None and c['batch_sizes'] != [] or x.dim() != 3: return make_rule(Mix(*[None]*(1+len(others)), stays=True), [x,*others])
-    if c['bidirectional'] and c.name != 'mkldnn_rnn_layer': return make_rule(Mix((_time(c), 2), stays=True), [x])
-    return make_rule(Scan(_time(c), (2,), bool(c['reverse'])), [x])
-
-def _time(c): return 1 if c['batch_first'] and c.name != 'mkldnn_rnn_layer' else 0 # which a layer of MKL-DNN always puts first
+    x,others,single = c['input'],[t for t in c.tensors if id(t) in c.nodes][1:],c.name == 'mkldnn_rnn_layer'
+    if others or c['batch_sizes'] or x.dim() != 3: return make_rule(Mix(*[None]*(1+len(others)), stays=True), [x,*others])
+    time = 1 if c['batch_first'] and not single else 0 # a single layer always has time first
+    if c['bidirectional'] and not single: return make_rule(Mix((time, 2), stays=True), [x])
+    return make_rule(Scan(time, (2,), bool(c['reverse'])), [x])
 
 @_rule_for('_thnn_fused_lstm_cell _thnn_fused_gru_cell')
 def _cell(c): return make_rule(Mix(*[(-1,)]*len(c.nodes)), [t for t in c.tensors if id(t) in c.nodes])
@@ -489,12 +488,3 @@ def _quantized(c): # `quantized::conv2d` and `quantized::linear` keep their weig
     n = w.dim()-2
     args = [[int(v) for v in getattr(packed, k)()][-n:] for k in ('stride','padding','dilation')]
     return _conv_rule(c, x, w.shape, 'transpose' in c.name, args, packed.groups())
-
-# %% ../../nbs/trace/rules.ipynb #55af1524
-_names = dict(addmm='linear', mm='linear', bmm='matmul', baddbmm='matmul', max_pool2d_with_indices='max_pool2d',
-              max_pool3d_with_indices='max_pool3d', _safe_softmax='softmax', _trilinear='bilinear', _cdist_forward='cdist',
-              native_layer_norm='layer_norm', native_group_norm='group_norm')
-
-def operation_name(c):
-    if c.name == 'convolution': return f"conv{'_transpose'*c['transposed']}{c['weight'].dim()-2}d"
-    return _names.get(c.name, c.name.strip('_'))
