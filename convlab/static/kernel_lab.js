@@ -47,7 +47,7 @@ function kernelFields({ change, warn }) {
     input.oninput = () => {
       const v = readNumber(input.value)
       input.setAttribute('aria-invalid', v === null)
-      warn(v === null ? `A cell must be a number, such as −1 or 1/9; got “${input.value}”.` : '')
+      warn(v === null ? `A cell must be a number, such as −1 or 1/9, up to a million; got “${input.value}”.` : '')
       if (v !== null) put(a, b, v)
     }
     input.onfocus = () => { for (const other of inputs.flat()) other.tabIndex = other === input ? 0 : -1 }
@@ -150,7 +150,7 @@ export default {
     const tasks = kernelTasks.map((t, n) => make('label', {}, radios[n], make('span', {}, marks[n], t.text)))
     const part = (name, title, ...children) => make('section', { className: name, style: `grid-area:${name}`, 'aria-label': title }, make('h4', { textContent: title }), ...children)
     const frame = make('div', { className: 'kernel-lab' },
-      make('div', { className: 'row', style: 'grid-area:bar' }, pick, button('Upload …', () => file.click()), file, mode, button('Clear', () => setImage(testPictures['blank'](), 'blank'))),
+      make('div', { className: 'row', style: 'grid-area:bar' }, pick, button('Upload …', () => file.click()), file, mode, button('Clear', () => setImage(testPictures.blank(), 'blank'))),
       part('picture', 'Picture', picture, captions[0]),
       part('kernel', 'Kernel', fields.grid, make('div', { className: 'row' }, presets, sizes,
         button('Negate', () => setKernel(negated(kernel()))), button('Turn', () => setKernel(turned(kernel()))),
