@@ -15,7 +15,7 @@ import check  # noqa: E402
 import facts  # noqa: E402
 
 here = facts.facts(root)
-extras = ('course', 'fast', 'xlsx', 'dev')
+extras = ('course', 'xlsx', 'dev')
 known_projects = {'fastai/fastbook', 'fatiando/pooch', 'nashory/DeLF-pytorch', 'samson-wang/a6073c18f2adf16e0ab5fb95b53db3e6'}
 bin_dir = os.path.dirname(sys.executable)
 needs_make = pytest.mark.skipif(not shutil.which('make'), reason='make is not installed')
@@ -271,7 +271,7 @@ def pretended(tmp_path, monkeypatch):
     return lambda: setup.main(str(venv)), given, failing, venv
 
 
-course = f'{root}[course,fast,dev]'
+course = f'{root}[course,dev]'
 
 
 def test_set_up_is_done_once(pretended, capsys):
