@@ -23,7 +23,7 @@ setup(
     package_dir={'': '.'},  # so that `pip install -e` writes a .pth: the folder above a clone does not hide the library
     package_data={cfg['lib_path']: ['static/**/*']},
     install_requires=cfg['requirements'].split(),
-    extras_require={extra: cfg[extra].split() for extra in ('course', 'fast', 'xlsx', 'dev')},
+    extras_require={extra: cfg[extra].split() for extra in ('course', 'xlsx', 'dev')},
     entry_points={'nbdev': [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"],
                   'console_scripts': [cfg['console_scripts']]},
 )

@@ -27,6 +27,7 @@ def _own(name): # module:callable, or module:model
     if not isinstance(model, nn.Module): raise TypeError(f"{name} must give an nn.Module; got {type(model).__name__}")
     return model
 
+# %% ../nbs/house/command.ipynb #20d31c8c
 def _named(name): # a model of torchvision or timm, and the input that it was made for, if that is known
     from convlab.operators import import_torchvision
     import_torchvision()
@@ -57,6 +58,7 @@ def _size(text):
     try: return sizes('size', [int(n) for n in text.split(',')])
     except ValueError: raise argparse.ArgumentTypeError(wrong) from None
 
+# %% ../nbs/house/command.ipynb #06d71376
 def _parser():
     looks = dict(epilog=_examples, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser = argparse.ArgumentParser('convlab', description='What a network costs, and what it sees.', **looks)

@@ -100,8 +100,8 @@ def conv2d(
     groups:int=1, # the channels and the kernels are dealt out to so many convolutions of their own
     method:str='im2col', # or 'loops', 'matrix', or 'fft', which the end of the page adds
 ) -> torch.Tensor: # `[N,nf,oh,ow]`, or `[nf,oh,ow]`
-    """The same as `F.conv2d`, gradients included, computed in a way that can be read. 'matrix' and 'fft' let every pixel
-    meet every result, and 0 times infinity is not 0: what has infinite numbers or NaN goes the way of 'im2col'."""
+    """The same as `F.conv2d`, gradients included, computed in a way that can be read. 'matrix' and 'fft' let every
+    pixel meet every result, and 0 times infinity is not 0: what has infinite numbers or NaN goes by 'im2col'."""
     one_of('method', method, _methods)
     fitting(x, weight, bias, groups)
     rows,cols = axes(x.shape[-2:], weight.shape[2:], stride, padding, dilation)
@@ -116,6 +116,6 @@ def _by_fft(x, weight, rows, cols, groups):
     waves = torch.fft.rfft2(x).unflatten(1, (groups,-1))
     kernels = torch.fft.rfft2(spread, s=size).unflatten(0, (groups,-1)).conj() # so that it is not mirrored
     res = torch.fft.irfft2(torch.einsum('ngchw,gfchw->ngfhw', waves, kernels), s=size).flatten(1, 2)
-    return res[..., :rows.starts.stop:rows.stride, :cols.starts.stop:cols.stride] # no window across the seam of the ring
+    return res[..., :rows.starts.stop:rows.stride, :cols.starts.stop:cols.stride] # no window across the ring's seam
 
 _methods['fft'] = _by_fft

@@ -28,7 +28,7 @@ class RMSNorm2d(nn.Module):
 
 # %% ../nbs/12_normalization_layers.ipynb #a4f734e4
 class WeightNormConv2d(nn.Conv2d):
-    "A convolution with the direction and the length of each kernel learned apart (Salimans & Kingma 2016, arXiv 1602.07868)."
+    "A convolution with direction and length of each kernel learned apart (Salimans & Kingma 2016, arXiv 1602.07868)."
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.length = nn.Parameter(self.weight.detach().flatten(1).norm(dim=1))
@@ -68,7 +68,7 @@ class BatchRenorm2d(nn.BatchNorm2d):
         self.r_max,self.d_max,self.warm = r_max,d_max,whole('warm', warm, 0)
 
     def forward(self, x):
-        if not self.training or x[:,0].numel() < 2: return super().forward(x) # which refuses a single value in a channel
+        if not self.training or x[:,0].numel() < 2: return super().forward(x) # refuses a single value
         var,mean = torch.var_mean(x, (0,2,3), correction=0)
         r,d = _correction(self, mean.detach(), var.detach())
         _update(self, mean.detach(), var.detach(), x[:,0].numel())
@@ -77,16 +77,16 @@ class BatchRenorm2d(nn.BatchNorm2d):
 
 # %% ../nbs/12_normalization_layers.ipynb #fde565ab
 norm_layers = {
-    'none': lambda nf: nn.Identity(), 'batch': nn.BatchNorm2d, 'renorm': BatchRenorm2d, 'layer': lambda nf: nn.GroupNorm(1, nf),
-    'group': lambda nf: nn.GroupNorm(4, nf), 'instance': lambda nf: nn.GroupNorm(nf, nf), 'RMS': RMSNorm2d,
-    'weight': lambda nf: nn.Identity()}
+    'none': lambda nf: nn.Identity(), 'batch': nn.BatchNorm2d, 'renorm': BatchRenorm2d,
+    'layer': lambda nf: nn.GroupNorm(1, nf), 'group': lambda nf: nn.GroupNorm(4, nf),
+    'instance': lambda nf: nn.GroupNorm(nf, nf), 'RMS': RMSNorm2d, 'weight': lambda nf: nn.Identity()}
 
 # %% ../nbs/12_normalization_layers.ipynb #55662215
 def norm_cnn(
     norm, # a name in `norm_layers`, or what makes a layer for a number of channels, such as `nn.BatchNorm2d`
     last:bool=False, # normalize the ten scores too?
 ) -> nn.Sequential: # `[N,1,28,28]` to `[N,10]`
-    "Five stride-2 convolutions, each but the last followed by the norm and ReLU. A seed gives all norms the same kernels."
+    "Five stride-2 convolutions, each but the last followed by norm and ReLU. A seed gives all norms the same kernels."
     layer = norm if callable(norm) else norm_layers[one_of('norm', norm, tuple(norm_layers))]
     conv = WeightNormConv2d if norm == 'weight' else nn.Conv2d
     def block(ni, nf, ks=3): return nn.Sequential(conv(ni, nf, ks, stride=2, padding=ks//2), layer(nf), nn.ReLU())

@@ -42,6 +42,7 @@ def update_running(
     n:int, # how many values of each channel the batch holds
 ):
     "Move the running averages of `bn` towards those of a batch."
+    if bn.running_mean is None: return
     bn.num_batches_tracked += 1
     share = 1/bn.num_batches_tracked.item() if bn.momentum is None else bn.momentum
     if n == 0: return # an empty batch has no mean
@@ -54,8 +55,8 @@ class BatchNorm2d(nn.BatchNorm2d):
     def forward(self, x):
         images('x', x, self.num_features, [self.weight, self.running_mean])
         n,own = x[:,0].numel(),self.training or self.running_mean is None # own statistics or running ones?
-        if own and n == 1: raise ValueError(f"Expected more than 1 value per channel when training; got {list(x.shape)}")
+        if own and n == 1: raise ValueError(f"Expected more than 1 value per channel when training: {list(x.shape)}")
         z = x.float() if x.element_size() == 2 else x # half precision
         mean,var = batch_stats(z) if own else (self.running_mean, self.running_var)
-        if self.training and self.track_running_stats and self.running_mean is not None: update_running(self, mean, var, n)
+        if self.training and self.track_running_stats: update_running(self, mean, var, n)
         return batch_normalize(z, mean, var, self.weight, self.bias, self.eps).to(x.dtype)

@@ -13,12 +13,12 @@ from .study.activations import ActivationRecords, Recorder
 
 # %% ../nbs/07_activation_stats.ipynb #c5738b68
 class ActivationStats(ActivationRecords, Callback):
-    "Record mean, standard deviation, share near zero, histogram and dead units of every layer; in place of fastai's class of this name."
+    "Record mean, deviation, share near zero, histogram and dead units of every layer; in place of fastai's class."
     order = 1000
     @delegates(ActivationRecords)
     def __init__(self,
         with_hist:bool=False, # count histograms too?
-        remove_end:bool=True, detach:bool=True, cpu:bool=True, # fastai has them; here no hook and no activation stays anyway
+        remove_end:bool=True, detach:bool=True, cpu:bool=True, # fastai's; here no hook and no activation stays anyway
         **kwargs
     ): super().__init__(with_hist, **kwargs)
     def before_fit(self): self._fresh = True # validation alone calls it too
@@ -27,12 +27,12 @@ class ActivationStats(ActivationRecords, Callback):
         if self._fresh: self.begin_records(self.learn.model) # each fit has its own
         self._fresh = False
     def before_batch(self):
-        if not self._fresh: self.watched().begin(self.learn.training, self.learn.train_iter if self.learn.training else 0)
-    def after_epoch(self):
-        if not self._fresh: self.watched().end_epoch()
+        step = self.learn.train_iter if self.learn.training else 0
+        if not self._fresh: self.watched().begin(self.learn.training, step)
+    def after_epoch(self): self._fresh or self.watched().end_epoch()
     def after_fit(self):
         self.after_epoch()
         self._fresh = True
     def watched(self):
-        if not self._recorder and self.learn is None: raise RuntimeError("no Learner has this callback yet: pass it as cbs")
+        if not (self._recorder or self.learn): raise RuntimeError("no Learner has this callback yet: pass it as cbs")
         return self._recorder or Recorder(self.learn.model, self._options)

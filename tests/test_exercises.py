@@ -206,6 +206,40 @@ def test_what_is_the_same(want, good, bad):
         with pytest.raises(Wrong): expect(got, want)
 
 
+grid = torch.tensor([[1., 2, 4], [3, 5, 9]])
+
+
+@pytest.mark.parametrize('got,want,says', [
+    (grid.T, grid, 'transposed'), (grid[0], grid[0].view(3, 1), 'should have 2 axes, and has 1 axis'), (torch.ones(3, 2, 4), torch.ones(2, 3, 4), 'another order'),
+    (grid[:, :2], grid, 'It has 1 too few along an axis'), ([1, 4, 5, 6], [1, 4], 'It has 2 too many in the row'), (grid*math.nan, grid, 'infinite or not numbers'),
+    (-grid, grid, 'sign'), (grid.flip(0), grid, 'along axis 0'), (grid.flip(1), grid, 'along axis 1'), (grid-.5, grid, 'same amount, -0.5'), (3*grid, grid, '3 times'),
+    (grid**2, grid, ''), (-3., 3., 'sign'), (5., 3., ''), (6., 3., ''), ([1.5, 2.5], [1, 2], ''), ([2., 4], [1., 2], '2 times'), (3*grid[0, :2], (1., 2.), '')])
+def test_usual_mistakes_have_names(got, want, says):
+    with pytest.raises(Wrong) as e: expect(got, want)
+    why = e.value.rows[3][1]
+    assert says in why and bool(says) == bool(why)
+
+
+def test_the_name_of_a_mistake_comes_first():
+    with pytest.raises(Wrong, match='by hand'): expect(-grid, grid, why={'not this': grid+7, 'by hand': -grid})
+
+
+@pytest.mark.parametrize('got,want,rows', [
+    (grid.T, grid, ('shape [2, 3]', 'shape [3, 2]')), ([0, 2, 3], [1, 4], ('[1, 4]', '[0, 2, 3]')), (3.5, 1/3, ('0.33333', '3.5')),
+    (7, (128, 25088), ('(128, 25088)', '7')), (torch.ones(41), torch.ones(40), ('[1, 1, 1, 1', 'shape [41]')), ('a', 'b', ("'b'", "'a'")),
+    (torch.eye(7), torch.zeros(7, 7), ('0 at [0, 0]', '1 there; 7 of 49 numbers differ')), (2e12, 1e-7, ('1e-07', '2e+12')), (1+2j, 1j, ('0+1j', '1+2j'))])
+def test_expected_and_came(got, want, rows):
+    with pytest.raises(Wrong) as e: expect(got, want)
+    found = dict(e.value.rows)
+    assert found['expected'].startswith(rows[0]) and found['came'].startswith(rows[1])
+
+
+def test_two_hints_at_most():
+    for hints in (('a', 'b', 'c'), 'ab'):
+        with pytest.raises(ValueError, match='hints must be a tuple of two at most'): exercise('x', lesson='00_none', title='', hints=hints)
+    exercise('x', lesson='00_none', title='', hints=('a', 'b'))
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_is_rounded(dtype):
     expect(torch.tensor([100., .5], dtype=dtype), [100.9, 0.])

@@ -15,7 +15,7 @@ import check  # noqa: E402
 import facts  # noqa: E402
 
 here = facts.facts(root)
-extras = ('course', 'fast', 'xlsx', 'dev')
+extras = ('course', 'xlsx', 'dev')
 known_projects = {'fastai/fastbook', 'fatiando/pooch', 'nashory/DeLF-pytorch', 'samson-wang/a6073c18f2adf16e0ab5fb95b53db3e6'}
 bin_dir = os.path.dirname(sys.executable)
 needs_make = pytest.mark.skipif(not shutil.which('make'), reason='make is not installed')
@@ -148,7 +148,7 @@ def test_notebook_is_fit_to_read(path):
     engine = path.parent.name in ('trace', 'study', 'course', 'draw', 'house')  # where a class is written whole
     assert [s for s in code if len(s.splitlines()) > (60 if engine and re.search(r'^class ', s, re.M) else 25)] == []
     assert check.complaints(nb) == []
-    drawn = [s for c, s in zip(nb['cells'], src) if any('image/png' in o.get('data', {}) for o in c.get('outputs', []))]
+    drawn = [s for c, s in zip(nb['cells'], src) if any('image/png' in o.get('data', {}) or '<img alt=' in ''.join(o.get('data', {}).get('text/html', '')) for o in c.get('outputs', []))]
     assert [s for s in drawn if 'fig-alt' not in s] == []
     assert [s for s in code if 'fig-alt' in s and s not in drawn] == [], 'not saved with its picture: run `make notebooks`'
     for target in re.findall(r'\]\(([\w./]+\.ipynb)\)', '\n'.join(src)): assert (path.parent/target).exists(), target
@@ -271,7 +271,7 @@ def pretended(tmp_path, monkeypatch):
     return lambda: setup.main(str(venv)), given, failing, venv
 
 
-course = f'{root}[course,fast,dev]'
+course = f'{root}[course,dev]'
 
 
 def test_set_up_is_done_once(pretended, capsys):

@@ -252,7 +252,11 @@ def test_what_pytorch_takes_is_taken(options):
     if not kw['num_features']: return
     for i in range(2 if kw.get('eps', 1) else 0): same_step(ours, theirs, batch(i, (4, 3, 3), 3, torch.float64), 1e-9)
     for m in (ours, theirs): m.eval()
-    same_step(ours, theirs, batch(5, (4, 3, 3), 3, torch.float64), 1e-9)
+    x = batch(5, (4, 3, 3), 3, torch.float64)
+    if not kw.get('eps', 1):
+        try: theirs(x)
+        except ValueError: pytest.skip('this PyTorch takes no eps of 0')
+    same_step(ours, theirs, x, 1e-9)
 
 
 def test_training_without_eps():

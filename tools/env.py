@@ -60,7 +60,7 @@ def told(pip):
 def install(python):  # is it done?
     "By uv in seconds; by pip, which takes minutes, where uv is not to be had or fails."
     constraints = ['-c', os.path.join(root, 'constraints.txt')]
-    course = constraints + ['-e', root + '[course,fast,dev]']
+    course = constraints + ['-e', root + '[course,dev]']
     pip = [python, '-m', 'pip', '--disable-pip-version-check']
     if not subprocess.call(pip + ['install', '-q'] + constraints + ['uv']):
         options, trusted = told(pip)

@@ -41,8 +41,10 @@ def links(text: str, f: dict) -> str:
 def setup_cell(f: dict) -> str:
     "The cell every notebook starts with: on Colab it installs the course beside the packages that Colab came with."
     return f"""{setup_mark}, this installs the course.
+import os
 from importlib import metadata, util
 colab = util.find_spec('google') and util.find_spec('google.colab')
+if colab: os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE') # threads with nothing to do sleep
 if colab and not util.find_spec('{f['lib_path']}'):
     keep = ' '.join(f'{{p}}=={{metadata.version(p)}}' for p in ('torch', 'torchvision', 'numpy', 'pandas'))
     !pip install -q {{keep}} "{f['source'].format(extra='course')}"

@@ -120,7 +120,7 @@ def _usual(got, want, tol):
         return 'That is the right answer transposed: rows and columns are exchanged.'
     if got.shape != want.shape: return _usual_shape(got.shape, want.shape)
     if not np.isfinite(got).all(): return 'There are numbers in it that are infinite or not numbers at all.'
-    if want.any() and _same(got, -want, tol): return 'That is the right answer with its sign exchanged.'
+    if want.any() and _same(got, np.asarray(-want), tol): return 'That is the right answer with its sign exchanged.'
     for axis in range(want.ndim):
         if want.ndim > 1 and _same(got, np.flip(want, axis), tol):
             return f'That is the right answer flipped along axis {axis}.'

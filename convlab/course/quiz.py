@@ -65,7 +65,8 @@ def judge(
     if not got: return None,'Type one number, in digits or as a word: 12, or twelve.'
     if got & ({q['value']} if 'value' in q else {_attribute(a) for a in q['accept']}): return True,'Yes.'
     traps = {t['given'] if 'value' in q else _attribute(t['given']): t['feedback'] for t in q['traps']}
-    return False,next((traps[g] for g in got if g in traps), 'No. Read the question once more, or the section that it is about.')
+    usual = 'No. Read the question once more, or the section that it is about.'
+    return False,next((traps[g] for g in got if g in traps), usual)
 
 # %% ../../nbs/course/quiz.ipynb #f65c11a7
 def _html(text):

@@ -6,12 +6,13 @@
 __all__ = ['show_pixels', 'show_grids', 'show_maps', 'outline', 'show_shapes', 'show_way']
 
 # %% ../../nbs/draw/plotting.ipynb #bb821536
-import math
+import base64, html, io, math
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from ..checks import kind, need, shaped
+from ..checks import kind, shaped
+from .widgets import fragment
 
 # %% ../../nbs/draw/plotting.ipynb #74f7931e
 ink = 'Greys' # digits: 0 is paper, the largest number is black
@@ -248,21 +249,28 @@ def show_way(
     return axs
 
 # %% ../../nbs/draw/plotting.ipynb #ddb4e903
+class Film:
+    "An animated PNG, with a time line where scripts run."
+    def __init__(self, data:bytes, ms:int, alt:str): self.data,self.ms,self.alt = data,ms,alt
+
+    def _repr_html_(self):
+        image = f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{base64.b64encode(self.data).decode()}">'
+        return fragment('film.js', dict(ms=self.ms), image)
+
 def film(
     draw, # `draw(fig, k)` turns frame `k-1` on a matplotlib figure into frame `k`; the figure is empty at first
     n:int, # number of frames
     figsize:tuple, # inches
     ms:int=700, # milliseconds a frame is shown
-): # a picture for the notebook
-    "An animated PNG of `n` frames."
-    import io
-    Image = need('IPython', 'course').display.Image
+    alt:str='A film', # what is to be seen, for those who do not see it
+) -> Film:
+    "A film of `n` frames."
     frames = _frames(draw, n, figsize)
     palette = _palette(frames)
     first,*rest = [_white(f.quantize(palette=palette, dither=0)) for f in frames]
     buf = io.BytesIO()
     first.save(buf, format='png', save_all=True, append_images=rest, duration=ms, loop=0, optimize=True)
-    return Image(data=buf.getvalue())
+    return Film(buf.getvalue(), ms, alt)
 
 # %% ../../nbs/draw/plotting.ipynb #7c733b9e
 def _frames(draw, n, figsize):

@@ -175,14 +175,15 @@ def show_film(
     padding=0, # a number, a pair for rows and columns, 'same' or 'valid'
     ms:int=900, # milliseconds a frame is shown
     fmt:str='{:g}', # how to write a number
-): # a picture for the notebook: an animated PNG, so that where nothing can move the first frame is seen
+): # an animated PNG with a time line
     "A kernel slides over a picture, with all numbers: nine in, one out."
     im,kernel = shaped('im', im, '[H,W]').float(),shaped('kernel', kernel, '[kh,kw]').float()
     rows,cols = axes(im.shape, kernel.shape, stride, padding)
     padded = F.pad(im, (cols.before,cols.after,rows.before,rows.after))
     res = F.conv2d(padded[None,None], kernel[None,None], stride=(rows.stride,cols.stride))[0,0]
     def draw(fig, k): _film_frame(fig, k, im, padded, kernel, res, rows, cols, fmt)
-    return film(draw, res.numel(), (.32*(cols.padded+kernel.shape[1]+cols.out)+.9, .3*rows.padded+.55), ms)
+    return film(draw, res.numel(), (.32*(cols.padded+kernel.shape[1]+cols.out)+.9, .3*rows.padded+.55), ms,
+                'A window passes over a picture; its products with the kernel are added, and the sum appears in a map')
 
 # %% ../../nbs/draw/windows.ipynb #4e9b2d22
 def _film_frame(fig, k, im, padded, kernel, res, rows, cols, fmt):

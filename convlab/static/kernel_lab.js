@@ -130,7 +130,7 @@ export default {
     const pick = choice({ label: 'Picture', options: [...names.map(n => [n, n]), ['own', 'your own']], value: model.get('picture'),
       change: n => n === 'own' ? file.click() : setImage(model.get('pictures')[n] ?? testPictures[n](), n) })
     const file = make('input', { type: 'file', accept: 'image/*', className: 'unseen', tabIndex: -1, 'aria-label': 'Picture file', onchange: () => upload(file.files[0]) })
-    const mode = switcher({ label: 'What the pointer does on the picture', options: [['point', 'Point'], ['draw', 'Draw'], ['erase', 'Erase']], value: 'point', change: m => {
+    const mode = switcher({ label: 'Pointer', options: [['point', 'Point'], ['draw', 'Draw'], ['erase', 'Erase']], value: 'point', change: m => {
       live.mode = m
       picture.style.touchAction = m === 'point' ? 'pan-y' : 'none'
     } })
@@ -150,7 +150,7 @@ export default {
     const tasks = kernelTasks.map((t, n) => make('label', {}, radios[n], make('span', {}, marks[n], t.text)))
     const part = (name, title, ...children) => make('section', { className: name, style: `grid-area:${name}`, 'aria-label': title }, make('h4', { textContent: title }), ...children)
     const frame = make('div', { className: 'kernel-lab' },
-      make('div', { className: 'row', style: 'grid-area:bar' }, pick, button('Upload …', () => file.click()), file, mode, button('Clear', () => setImage(testPictures['blank paper'](), 'blank paper'))),
+      make('div', { className: 'row', style: 'grid-area:bar' }, pick, button('Upload …', () => file.click()), file, mode, button('Clear', () => setImage(testPictures['blank'](), 'blank'))),
       part('picture', 'Picture', picture, captions[0]),
       part('kernel', 'Kernel', fields.grid, make('div', { className: 'row' }, presets, sizes,
         button('Negate', () => setKernel(negated(kernel()))), button('Turn', () => setKernel(turned(kernel()))),

@@ -69,7 +69,7 @@ export const testPictures = {
   'strokes': () => scene(28, (i, j) => 255 * +(i === 5 && j > 3 && j < 20 || j === 23 && i > 3 && i < 24 || i === 15 && j > 2 && j < 12 || j === 7 && i > 18 && i < 26
     || i === 22 && j > 11 && j < 20)),
   'even grey': () => scene(28, () => 120),
-  'blank paper': () => scene(28, () => 0),
+  'blank': () => scene(28, () => 0),
 }
 
 // Tasks: each is checked on pictures of its own, whatever picture is shown.

@@ -47,9 +47,9 @@ export function mountPiece(place, piece, state) {
     if (document.activeElement === document.body) before.focused?.focus({ preventScroll: true })
     return
   }
-  const root = document.createElement('div'), model = new LiveModel(state), entry = { root, focused: null }
+  const root = document.createElement('div'), model = new LiveModel(state), entry = { root, focused: null }, still = [...place.childNodes]
   place.replaceChildren(root)
-  piece.render({ model, el: root })
+  piece.render({ model, el: root, still })
   if (!id) return
   pieces.set(id, [...siblings, entry])
   let timer = null

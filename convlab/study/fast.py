@@ -10,21 +10,18 @@ from .. import compat # before fastai: it lets a CPU build of PyTorch import tor
 import torch
 from fastai.callback.core import Callback
 from torch import nn
+from ..trace.internals import has_hooks
 
 # %% ../../nbs/study/fast.ipynb #7f446440
 # Layers that do not mind how an image lies in memory
 indifferent = (nn.Sequential, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.LeakyReLU, nn.MaxPool2d, nn.AvgPool2d,
                nn.AdaptiveAvgPool2d, nn.Identity, nn.Flatten, nn.Linear)
 
-def touched(m):
-    "Has the layer `m` hooks, or a `forward` other than its class's? The one place here with PyTorch's private names."
-    hooks = [v for k,v in vars(m).items() if k.endswith('_hooks')] + [p._backward_hooks for p in m.parameters(recurse=False)]
-    return any(hooks) or 'forward' in vars(m)
-
 def takes_any_order(model):
     "Do the layers of `model` not mind how a batch of images lies in memory, and is what comes out at the end no image?"
     layers = list(model.modules())
-    return all(type(m) in indifferent and not touched(m) for m in layers) and type(layers[-1]) in (nn.Flatten, nn.Linear)
+    plain = all(type(m) in indifferent and not has_hooks(m) and 'forward' not in vars(m) for m in layers)
+    return plain and type(layers[-1]) in (nn.Flatten, nn.Linear)
 
 # %% ../../nbs/study/fast.ipynb #d20747d9
 class ChannelsLastBatch(Callback):

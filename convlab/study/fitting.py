@@ -21,7 +21,8 @@ def check_fit(model, dls, epochs, lr, seed):
     kind('model', model, Callable, 'an nn.Module or a function that makes one')
     kind('dls', dls, DataLoaders, 'fastai DataLoaders, as get_dls makes')
     if len(dls.loaders) < 2: raise ValueError("dls must have two loaders, to train and to validate; got one")
-    if not len(dls.train): raise ValueError(f"dls.train must have a batch at least; got none in {len(dls.train_ds)} items")
+    if not len(dls.train):
+        raise ValueError(f"dls.train must have a batch at least; got none in {len(dls.train_ds)} items")
     return whole('epochs', epochs, 1), number('lr', lr, above=0), whole('seed', seed, none=True)
 
 # %% ../../nbs/study/fitting.ipynb #80ebbb02

@@ -57,7 +57,8 @@ def _pool_moments(rows, n, groups):
 
 moments = Reduction(_moments, _pool_moments)
 mean = Statistic('mean', moments, lambda rows,n: rows[:,0], 'mean')
-std = Statistic('std', moments, lambda rows,n: torch.where(n > 1, (rows[:,1]/(n-1)).sqrt(), torch.nan), 'standard deviation')
+std = Statistic('std', moments, lambda rows,n: torch.where(n > 1, (rows[:,1]/(n-1)).sqrt(), torch.nan),
+                'standard deviation')
 
 # %% ../../nbs/study/recording.ipynb #rec00006
 def _count_near(x, two_sided):
@@ -66,7 +67,8 @@ def _count_near(x, two_sided):
 
 def near_zero(two_sided=False):
     title = f"near zero: share {'from -0.05 to 0.05' if two_sided else 'up to 0.05'}"
-    return Statistic('near_zero', Reduction(partial(_count_near, two_sided=two_sided), add_up), lambda rows,n: rows/n, title)
+    kept = Reduction(partial(_count_near, two_sided=two_sided), add_up)
+    return Statistic('near_zero', kept, lambda rows,n: rows/n, title)
 
 # %% ../../nbs/study/recording.ipynb #3b7f5d21
 def _bins(lo): return 4*(10-lo)+2
@@ -83,7 +85,8 @@ def _histogram(x, lo):
     return sum(o.histc(n, -0.5, n-0.5).long() for o in places.split(2**24))
 
 def hist(lo=0):
-    return Statistic('hist', Reduction(partial(_histogram, lo=lo), add_up), lambda rows,n: rows, entry=lambda row: row[1:-1].float())
+    kept = Reduction(partial(_histogram, lo=lo), add_up)
+    return Statistic('hist', kept, lambda rows,n: rows, entry=lambda row: row[1:-1].float())
 
 # %% ../../nbs/study/recording.ipynb #rec00008
 def statistics(with_hist=False, lo=0, two_sided=False): # list of `Statistic`
@@ -105,7 +108,8 @@ class Units:
         others = [d for d in range(x.ndim) if d != self.axis % x.ndim]
         above = x.clone().gt_(0) # ones and zeros
         active = (above.sum(others) if others else above) > 0
-        self.seen = active if self.seen is None or len(self.seen) != len(active) else self.seen.to(active.device) | active
+        if self.seen is not None and len(self.seen) == len(active): active = active | self.seen.to(active.device)
+        self.seen = active
 
 # %% ../../nbs/study/recording.ipynb #58243f29
 def _in_memory_order(x):
@@ -157,4 +161,5 @@ class Series:
         "All statistics so far by name, with `batch`, and with `n`, how many numbers each row stands for."
         self.flush()
         rows = dict(zip(self.kept, self.rows or []))
-        return dict(batch=self.batch, n=self.n) | {s.name: s.value(rows[s.kept], self.n) for s in self.statistics if rows}
+        values = {s.name: s.value(rows[s.kept], self.n) for s in self.statistics if rows}
+        return dict(batch=self.batch, n=self.n) | values

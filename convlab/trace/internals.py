@@ -75,3 +75,9 @@ def unwrapped(
 def is_compiled(m): return type(m).__name__ == 'OptimizedModule'
 
 def plain_name(name): return '.'.join(p for p in name.split('.') if p != '_orig_mod') # without what `torch.compile` puts in between
+
+# %% ../../nbs/trace/internals.ipynb #hook5001
+def has_hooks(m): # a module
+    "Has `m`, or a parameter of its own, a hook of any kind?"
+    hooks = [v for k,v in vars(m).items() if k.endswith('_hooks')]
+    return any(hooks) or any(p._backward_hooks for p in m.parameters(recurse=False))
