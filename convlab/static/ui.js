@@ -37,8 +37,11 @@ code {font:12.5px/1.5 ui-monospace,Menlo,Consolas,monospace;background:none;colo
 export function dress(el, style = '') {
   el.classList.add('convlab-live')
   el.append(make('style', { textContent: uiStyle + style }))
-  // A notebook's commands of one key, such as d d to delete a cell, do not hold in a piece; those with Ctrl do
-  el.addEventListener('keydown', e => { if (!e.ctrlKey && !e.metaKey) e.stopPropagation() })
+  // A notebook's commands of one key, such as d d to delete a cell, do not hold in a piece; those with Ctrl do.
+  // JupyterLab hears a key after the piece. Notebook 7 hears it before, and looks for this attribute.
+  const own = e => !e.ctrlKey && !e.metaKey
+  el.addEventListener('keydown', e => own(e) && e.stopPropagation())
+  addEventListener('keydown', e => el.contains(e.target) && e.target.toggleAttribute('data-lm-suppress-shortcuts', own(e)), true)
   return el
 }
 
