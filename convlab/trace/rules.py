@@ -36,7 +36,7 @@ class Call: # one operation with its arguments, as they were before it ran
         self.name = name.rstrip('_') if self.mutable else name # relu_ is relu
         self.params = {a.name:(i, a.default_value) for i,a in enumerate(schema.arguments)}
         view = func.is_view or torch.Tag.inplace_view in func.tags
-        self.moves_only,self.inserts = view or self.name in _moves,not view and self.name not in _reshapes
+        self.moves_only,self.inserts = view or self.name in _moves,not view and self.name not in _moves_all | _reshapes
 
     def _of_functions(self): # an operation that takes functions, such as `flex_attention`
         self.mutable,self.space,self.name,self.params,self.moves_only = False,'higher_order',self.func.name(),{},False
@@ -205,7 +205,7 @@ def _fft(c): return make_rule(Mix(tuple(c['dim']), stays=True), [c['self']])
 @_rule_for('mkldnn_rnn_layer _cudnn_rnn lstm gru rnn_tanh rnn_relu')
 def _recurrent(c): # a whole sequence; in one direction a step knows those before it
     x,others,single = c['input'],[t for t in c.tensors if id(t) in c.nodes][1:],c.name == 'mkldnn_rnn_layer'
-    if others or c['batch_sizes'] or x.dim() != 3: return make_rule(Mix(*[None]*(1+len(others)), stays=True), [x,*others])
+    if others or x.dim() != 3 or c['batch_sizes']: return make_rule(Mix(*[None]*(1+len(others)), stays=True), [x,*others])
     time = 1 if c['batch_first'] and not single else 0 # a single layer always has time first
     if c['bidirectional'] and not single: return make_rule(Mix((time, 2), stays=True), [x])
     return make_rule(Scan(time, (2,), bool(c['reverse'])), [x])
@@ -270,6 +270,7 @@ def _without(d, gone): return set() if d in gone else {d - sum(g < d for g in go
 
 # %% ../../nbs/trace/rules.ipynb #4fc6b041
 _reshapes = set('view _unsafe_view reshape _reshape_copy _reshape_alias flatten unflatten'.split())
+_moves_all = _reshapes | set('clone _to_copy contiguous cat'.split()) # and put nothing in
 _simple = _same | _right | set('permute transpose t select unbind squeeze unsqueeze stack unfold diag_embed'.split())
 _others = set('index _unsafe_index rot90 im2col gather take diagonal fill_diagonal block_diag repeat_interleave'.split())
 _moves = dict.fromkeys(_simple | _reshapes | _others, (0,)) # which of its arguments move
