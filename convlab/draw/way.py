@@ -12,6 +12,7 @@ import html
 import io
 import json
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
 
@@ -243,7 +244,7 @@ class WayLab(Live):
         network = plain_network(model, size)
         self._net = nn.Sequential(*[_own(m).float() for _,m in _found(model)]) # as it is now: training goes on without the page
         shape = network['layers'][-1]['shape']
-        classes = [str(c) for c in (range(shape[0]) if classes is None else classes)]
+        classes = [str(c) for c in (range(shape[0]) if classes is None else kind('classes', classes, Iterable, 'a list of names'))]
         if len(classes) != shape[0]: raise ValueError(f"classes must name the {shape[0]} scores of the model; got {len(classes)} names")
         if image is None: image = _digits()[3] if size == 28 else torch.zeros(size, size)
         super().__init__(network=network, classes=classes, mean=number('mean', mean), std=number('std', std, above=0),
