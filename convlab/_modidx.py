@@ -926,6 +926,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'convlab.trace.reach.Move.dims': ('trace/reach.html#move.dims', 'convlab/trace/reach.py'),
                                      'convlab.trace.reach.Move.ends': ('trace/reach.html#move.ends', 'convlab/trace/reach.py'),
                                      'convlab.trace.reach.Move.fill': ('trace/reach.html#move.fill', 'convlab/trace/reach.py'),
+                                     'convlab.trace.reach.Move.look_for_inserted': ( 'trace/reach.html#move.look_for_inserted',
+                                                                                     'convlab/trace/reach.py'),
                                      'convlab.trace.reach.Move.numbered': ('trace/reach.html#move.numbered', 'convlab/trace/reach.py'),
                                      'convlab.trace.reach.Node': ('trace/reach.html#node', 'convlab/trace/reach.py'),
                                      'convlab.trace.reach.Node.__init__': ('trace/reach.html#node.__init__', 'convlab/trace/reach.py'),

@@ -149,3 +149,33 @@ def test_what_is_saved_needs_no_kernel(pages, lab):
     page.wait_for_selector('details')
     page.click('details summary >> nth=0')
     page.wait_for_selector('details[open] blockquote')
+
+
+def test_colab_gets_an_ordinary_widget(pages, lab):
+    "Its outputs are frames that cannot see one another. Here its module is a pretended one, and JupyterLab shows the widget."
+    pretended = """import sys, types
+colab = types.ModuleType('google.colab.output')
+colab.enabled, colab._widgets = [], types.SimpleNamespace(_installed_url='https://manager.example')
+colab.enable_custom_widget_manager = lambda: colab.enabled.append(True)
+sys.modules['google.colab.output'] = colab
+from convlab.draw.kernel_lab import KernelLab
+lab = KernelLab()
+lab"""
+    notebook(lab[1]/'colab.ipynb', pretended, 'lab.kernel = lab.kernel*3', 'print(lab.kernel.tolist(), len(colab.enabled))', 'from convlab.course.quiz import ask\nask(2)')
+    page = opened(pages, lab, 'colab')
+    select(page, 0)
+    run_cell(page, 0)
+    page.wait_for_selector('.kernel-lab canvas')
+    run_cell(page, 1)
+    page.wait_for_function("[...document.querySelectorAll('.cells input')].map(i => i.value).join() === '0,0,0,0,3,0,0,0,0'")
+    page.get_by_label('kernel, row 1, column 1').fill('7')
+    select(page, 2)
+    run_cell(page, 2)
+    page.wait_for_selector('text=[[7.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 0.0]] 1')
+    run_cell(page, 3)
+    page.click('.quiz input >> nth=2')
+    said(page, '✓')
+    out = save(page, lab[1]/'colab.ipynb')['cells'][0]['outputs'][0]
+    view = 'application/vnd.jupyter.widget-view+json'
+    assert out['metadata'][view]['colab']['custom_widget_manager']['url'] == 'https://manager.example'
+    assert view in out['data'] and '<script' not in ''.join(out['data']['text/html']) and '<img' in ''.join(out['data']['text/html'])

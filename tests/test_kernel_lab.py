@@ -257,9 +257,28 @@ def test_what_is_no_number_is_said_and_the_lab_lives_on(piece):
     assert cell(page, 2, 2).get_attribute('aria-invalid') == 'true'
     cell(page, 1, 1).focus()
     assert kernel_of(page)[1][1] == 0 and page.locator('[role=alert]').text_content() == ''
+    cell(page, 2, 2).fill('1e308')  # its sums would be infinite
+    page.wait_for_selector('[role=alert]:has-text("up to a million; got “1e308”")')
     cell(page, 2, 2).fill('2,5')
     cell(page, 1, 1).focus()
     assert kernel_of(page)[1][1] == 2.5
+
+
+@pytest.mark.parametrize('given, said', [(dict(kernel=torch.full((3, 3), 2e6)), 'kernel must have finite numbers only, from -1e+06 to 1e+06'),
+                                         (dict(image=torch.full((9, 9), torch.inf)), 'image must have finite numbers only'),
+                                         (dict(image=torch.zeros(9, 9, dtype=torch.complex64)), 'image must have real numbers; got torch.complex64'),
+                                         (dict(image=torch.zeros(9, 9), name=3), 'name must be a string; got int')])
+def test_what_the_lab_may_not_be_given_is_refused(given, said):
+    with pytest.raises((ValueError, TypeError)) as e: KernelLab(**given)
+    assert said in str(e.value)
+
+
+@needs_chromium
+def test_the_largest_picture_makes_a_small_page(piece):
+    "Noise, which no format packs well. Nothing is pinned, so that nothing is shown in place of a result."
+    page = piece(torch.randint(256, (128, 128)), torch.ones(7, 7))
+    page.wait_for_selector('text=Point at a result')
+    assert page.locator('.kernel-lab canvas:visible').count() == 2 and violations(page) == []
 
 
 @needs_chromium

@@ -259,6 +259,20 @@ def test_blocks_of_resnet(resnet):
     assert df.type.tolist()[4] == 'Sequential' and df.kernel.isna().tolist() == [False, True, True, False] + [True]*6
 
 
+def test_a_block_has_the_place_of_its_last_call_and_no_window():
+    net = nn.Sequential(nn.Sequential(nn.ReLU(), nn.Conv2d(1, 2, 3, stride=2, padding=1)), nn.Conv2d(2, 2, 3))
+    df = arithmetic(net, (1, 9, 9)).by_block(1).df
+    for c in ('kernel', 'stride', 'padding', 'kernel row', 'stride col'): assert df[c].isna().tolist() == [True, False], c
+    for c in ('receptive field', 'receptive field row', 'jump'): assert df[c].tolist() == [[3, 7], [2, 2]][c == 'jump'], c
+    assert df.status.tolist() == ['exact', 'exact'] and df.activations.tolist() == [81+50, 18]
+
+
+def test_how_much_is_shown(resnet):
+    assert '… 173 rows more …' in resnet.to_string(1) and max(map(len, resnet.to_string(width=72).splitlines())) <= 72
+    for rows, width, text in [(0, 80, 'max_rows must be a whole number of at least 1'), (None, 39, 'width must be a whole')]:
+        with pytest.raises(ValueError, match=text): resnet.to_string(rows, width)
+
+
 @pytest.mark.parametrize('depth,error', [(-1, ValueError), (1.5, TypeError), (True, TypeError), ('1', TypeError)])
 def test_bad_depth(resnet, depth, error):
     with pytest.raises(error, match='depth must be a whole number of at least 0'): resnet.by_block(depth)

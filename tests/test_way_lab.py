@@ -191,6 +191,7 @@ def test_models_that_cannot_be_run_are_named():
         with pytest.raises(ValueError) as e: WayLab(net)
         assert message in str(e.value)
     with pytest.raises(TypeError, match='model must be an nn.Sequential; got Conv2d'): WayLab(nn.Conv2d(1, 4, 3))
+    with pytest.raises(TypeError, match='classes must be a list of names; got int'): WayLab(classes=5)
 
 
 def test_the_model_is_left_as_it_was_and_hooks_are_not_run():

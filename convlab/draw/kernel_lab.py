@@ -10,17 +10,21 @@ import base64, io
 
 import torch
 from torch.nn import functional as F
-from ..checks import shaped, whole
+from ..checks import kind, shaped, whole
 from .plotting import ink, signed_scale
 from .widgets import Live
 
 # %% ../../nbs/draw/kernel_lab.ipynb #3b2c17a6
 _sizes = 3,5,7
+_most = 1e6 # in size, on the page too, so that sums stay finite in single precision
 
 def _rows(name, t, *layouts):
-    "The finite numbers of a tensor of two axes, as lists of Python's own."
-    t = shaped(name, t, *layouts).detach().cpu().double()
-    if not t.isfinite().all(): raise ValueError(f'{name} must have finite numbers only')
+    "The numbers of a tensor of two axes, as lists of Python's own."
+    t = shaped(name, t, *layouts).detach().cpu()
+    if t.is_complex(): raise TypeError(f'{name} must have real numbers; got {t.dtype}')
+    t = t.double()
+    if not (t.abs() <= _most).all():
+        raise ValueError(f'{name} must have finite numbers only, from {-_most:g} to {_most:g}')
     return [[int(v) if v.is_integer() else v for v in row] for row in t.tolist()]
 
 def _picture(image):
@@ -41,7 +45,7 @@ class KernelLab(Live):
         kernel:torch.Tensor=None, # `[3,3]`, `[5,5]` or `[7,7]`; by default the one that does nothing
         name:str='the first picture', # what to call `image` in the list of pictures
     ):
-        given = {} if image is None else {name: _picture(image)}
+        given = {} if image is None else {kind('name', name, str, 'a string'): _picture(image)}
         weights = [[0,0,0],[0,1,0],[0,0,0]] if kernel is None else _kernel(kernel)
         shown = given.get(name) or _strokes()
         super().__init__(image=shown, picture=name if given else 'strokes', pictures=given, kernel=weights,
@@ -72,7 +76,7 @@ class KernelLab(Live):
         total,(h,w) = self.kernel.sum(),self.image.shape
         text = f'A picture of {h} by {w} pixels, a kernel whose numbers add up to {total:g}, and its map'
         return (f'<p><strong>{self.title}.</strong> {text}.</p><img alt="{text}" '
-                f'src="data:image/png;base64,{_drawn(self)}">')
+                f'src="data:image/jpeg;base64,{_drawn(self)}">')
 
 # %% ../../nbs/draw/kernel_lab.ipynb #0833ab3c
 def _strokes():
@@ -82,7 +86,7 @@ def _strokes():
     return im.tolist()
 
 def _drawn(lab):
-    "Picture, kernel and map, as a PNG in base64."
+    "Picture, kernel and map, as a JPEG in base64."
     import matplotlib.pyplot as plt
     buf = io.BytesIO()
     fig,axs = plt.subplots(1, 3, figsize=(7,2.3), width_ratios=[1,.7,1], layout='constrained')
@@ -92,6 +96,6 @@ def _drawn(lab):
         ax.imshow(t, cmap=signed_scale() if signed else ink, vmin=-lim if signed else 0, vmax=lim)
         ax.set(xticks=[], yticks=[])
         ax.set_title(title, fontsize=9)
-    fig.savefig(buf, dpi=90)
+    fig.savefig(buf, format='jpeg', dpi=90, pil_kwargs=dict(quality=90)) # noise as a PNG is three times as large
     plt.close(fig)
     return base64.b64encode(buf.getvalue()).decode()

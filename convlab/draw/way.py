@@ -12,6 +12,7 @@ import html
 import io
 import json
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
 
@@ -125,6 +126,7 @@ def _agrees(m, c):
         with torch.no_grad(): return torch.allclose(m(x), c.forward(m, x), atol=1e-5)
     except Exception: return False # whatever it is, it does not take such maps
 
+# %% ../../nbs/draw/way.ipynb #a1000033
 def _found(model):
     "Name and module of each layer in the order in which the picture meets them; an `nn.Sequential` inside is unfolded."
     last = None
@@ -256,7 +258,6 @@ def _drawn(image, layers, maps):
 # %% ../../nbs/draw/way.ipynb #a1000021
 class WayLab(Live):
     """Draw a digit, and watch its whole way through a network; point at an activation, and see what it depends on.
-
     `lab.image` and `lab.point` are read and set here and in the page; `lab.scores` follows."""
     module,title = 'way_lab.js','a digit’s way through a network'
 
@@ -274,7 +275,8 @@ class WayLab(Live):
         # as it is now: training goes on without the page
         self._net = nn.Sequential(*[_own(m).float() for _,m in _found(model)])
         shape = network['layers'][-1]['shape']
-        classes = [str(c) for c in (range(shape[0]) if classes is None else classes)]
+        if classes is None: classes = range(shape[0])
+        classes = [str(c) for c in kind('classes', classes, Iterable, 'a list of names')]
         if len(classes) != shape[0]:
             raise ValueError(f"classes must name the {shape[0]} scores of the model; got {len(classes)} names")
         if image is None: image = _digits()[3] if size == 28 else torch.zeros(size, size)
@@ -305,11 +307,11 @@ class WayLab(Live):
 
     def still(self) -> str: # HTML
         "The picture, the maps at the end of each block, and what the network says."
-        layers,maps = self.state['network']['layers'],self._maps()
-        says = 'The maps of its layers for this picture.'
+        maps,says = self._maps(),'The maps of its layers for this picture.'
         if maps[-1].dim() == 1:
             share,best = maps[-1].softmax(0).max(0)
             says = f"It says {self.state['classes'][best]}, {share:.0%} sure."
         alt = html.escape(f"A picture and its maps at the end of each of the network's blocks. {says}", quote=True)
-        return (f'<figure><img alt="{alt}" src="data:image/png;base64,{_drawn(self.image, layers, maps)}">'
+        png = _drawn(self.image, self.state['network']['layers'], maps)
+        return (f'<figure><img alt="{alt}" src="data:image/png;base64,{png}">'
                 f'<figcaption>{html.escape(says)}</figcaption></figure>')

@@ -91,7 +91,7 @@ def page(
 '''
 
 # %% ../../nbs/draw/widgets.ipynb #cacd5ce8
-def _in_colab(): return 'google.colab' in sys.modules
+def _in_colab(): return 'google.colab.output' in sys.modules
 
 def _has_kernel():
     "Is this a notebook, whose page could answer?"
@@ -129,11 +129,11 @@ class Shown:
 
     def _display(self, update=False):
         from IPython.display import display
-        bundle = {'text/plain': repr(self), 'text/html': self.html()}
+        bundle,metadata = {'text/plain': repr(self), 'text/html': self.html()},{}
         if _in_colab() and self._widget:
-            view = dict(version_major=2, version_minor=0, model_id=self._widget.model_id)
-            bundle |= {'text/html': self._still(), 'application/vnd.jupyter.widget-view+json': view}
-        display(bundle, raw=True, display_id=self._id, update=update)
+            view,metadata = self._widget._repr_mimebundle_() # names Colab's manager for widgets that are not its own
+            bundle = view | {'text/html': self._still()}
+        display(bundle, metadata=metadata, raw=True, display_id=self._id, update=update)
 
 # %% ../../nbs/draw/widgets.ipynb #10cdfcd3
 class Live(Shown):

@@ -13,7 +13,6 @@ label {display:flex;gap:8px;padding:3px 0;align-items:baseline}
 .verdict {border-left:4px solid var(--edge);padding-left:10px;margin:2px 0 8px}
 .done {border-color:var(--good)}
 .mark {color:var(--good)}
-&.dropping {outline:3px dashed var(--accent)}
 }
 @container (max-width:760px) {.kernel-lab {grid-template:"bar bar" "picture map" "kernel kernel" "why why" "tasks tasks"/minmax(0,1fr) minmax(0,1fr);gap:12px;.kernel {max-width:none}}}
 `
@@ -21,9 +20,9 @@ const mostPixels = 128, drag = 8 // pixels of the longer side; pixels of the scr
 
 // A picture file as grey pixels, at most 128 on the longer side. Dark is ink.
 async function pixelsOf(file) {
-  const bitmap = await createImageBitmap(file).catch(() => { throw new Error(`“${file.name}” is not a picture that can be read here.`) })
+  const bitmap = await createImageBitmap(file).catch(() => { throw new Error(`“${file.name}” is not a picture we can read.`) })
   const scale = Math.min(1, mostPixels / Math.max(bitmap.width, bitmap.height)), [w, h] = [bitmap.width, bitmap.height].map(n => Math.round(n * scale))
-  if (Math.min(h, w) < 7) throw new Error(`A picture needs at least 7 pixels each way, and “${file.name}” would have ${h} by ${w}.`)
+  if (Math.min(h, w) < 7) throw new Error(`A picture needs at least 7 pixels each way; “${file.name}” has ${h} by ${w}.`)
   const ctx = make('canvas', { width: w, height: h }).getContext('2d')
   Object.assign(ctx, { fillStyle: '#fff', imageSmoothingQuality: 'high' }).fillRect(0, 0, w, h)
   ctx.drawImage(bitmap, 0, 0, w, h)
@@ -47,7 +46,7 @@ function kernelFields({ change, warn }) {
     input.oninput = () => {
       const v = readNumber(input.value)
       input.setAttribute('aria-invalid', v === null)
-      warn(v === null ? `A cell must be a number, such as −1 or 1/9; got “${input.value}”.` : '')
+      warn(v === null ? `A cell must be a number, such as −1 or 1/9, up to a million; got “${input.value}”.` : '')
       if (v !== null) put(a, b, v)
     }
     input.onfocus = () => { for (const other of inputs.flat()) other.tabIndex = other === input ? 0 : -1 }
@@ -134,7 +133,7 @@ export default {
       live.mode = m
       picture.style.touchAction = m === 'point' ? 'pan-y' : 'none'
     } })
-    const picture = walkable(make('canvas'), { label: 'Picture. Arrow keys walk; Enter pins the window, or draws.', size, at: () => live.pen ?? centre(), cell: () => live.cell,
+    const picture = walkable(make('canvas'), { label: 'Picture. Arrow keys walk; Enter pins or draws.', size, at: () => live.pen ?? centre(), cell: () => live.cell,
       point: (row, column) => live.mode === 'point' ? look(...within(row - half(), column - half())) : (live.pen = [row, column], live.down ? stroke(row, column) : paint()),
       pick: (row, column) => live.mode === 'point' ? fix(...within(row - half(), column - half())) : stroke(row, column) })
     const map = walkable(make('canvas'), { label: 'Map. Arrow keys walk; Enter pins a result.', size: mapSize, at: () => pin() ?? live.spot, cell: () => live.cell,
@@ -144,13 +143,13 @@ export default {
     const fields = kernelFields({ change: setKernel, warn })
     const presets = choice({ label: 'Preset', options: [['', '…'], ...Object.keys(kernelPresets).map(n => [n, n])], value: '', change: n => n && setKernel(kernelPresets[n](kernel().length)) })
     const sizes = switcher({ label: 'Size of the kernel', options: [3, 5, 7].map(n => [n, `${n} × ${n}`]), value: kernel().length, change: n => setKernel(resized(kernel(), Number(n))) })
-    const scaleOne = () => { const k = scaledToOne(kernel()); k ? setKernel(k) : warn('The numbers add up to 0, and no factor makes that 1.') }
+    const scaleOne = () => { const k = scaledToOne(kernel()); k ? setKernel(k) : warn('They add up to 0: no factor makes that 1.') }
     const verdict = make('p', { className: 'verdict', role: 'status', hidden: true }), marks = kernelTasks.map(() => make('span', { className: 'mark' })), group = freshId('task')
     const radios = kernelTasks.map((_, n) => make('input', { type: 'radio', name: group, onchange: () => keep({ task: n }) }))
     const tasks = kernelTasks.map((t, n) => make('label', {}, radios[n], make('span', {}, marks[n], t.text)))
     const part = (name, title, ...children) => make('section', { className: name, style: `grid-area:${name}`, 'aria-label': title }, make('h4', { textContent: title }), ...children)
     const frame = make('div', { className: 'kernel-lab' },
-      make('div', { className: 'row', style: 'grid-area:bar' }, pick, button('Upload …', () => file.click()), file, mode, button('Clear', () => setImage(testPictures['blank'](), 'blank'))),
+      make('div', { className: 'row', style: 'grid-area:bar' }, pick, button('Upload …', () => file.click()), file, mode, button('Clear', () => setImage(testPictures.blank(), 'blank'))),
       part('picture', 'Picture', picture, captions[0]),
       part('kernel', 'Kernel', fields.grid, make('div', { className: 'row' }, presets, sizes,
         button('Negate', () => setKernel(negated(kernel()))), button('Turn', () => setKernel(turned(kernel()))),
@@ -159,7 +158,7 @@ export default {
       part('why', 'One result', why, told, hint),
       part('tasks', 'Can you make a kernel for this?', ...tasks))
     dress(el, labStyle).append(make('h3', { textContent: 'Kernel lab' }),
-      make('p', { className: 'soft', textContent: 'Type into the kernel or drag its cells, then point at a result.' }), alert, frame)
+      make('p', { className: 'soft', textContent: 'Type into the kernel, or drag a cell up and down. Then point at a result.' }), alert, frame)
 
     // What the hand does
     const half = () => (kernel().length - 1) / 2
@@ -188,10 +187,8 @@ export default {
     }
     picture.addEventListener('pointerdown', e => { if (live.mode !== 'point') { live.down = true; picture.setPointerCapture(e.pointerId); stroke(...live.pen) } })
     picture.onpointerup = picture.onpointercancel = () => { live.down = live.last = null }
-    const dropping = (e, on) => { e.preventDefault(); frame.classList.toggle('dropping', on) }
-    frame.ondragover = e => dropping(e, true)
-    frame.ondragleave = e => dropping(e, false)
-    frame.ondrop = e => { dropping(e, false); upload(e.dataTransfer.files[0]) }
+    frame.ondragover = e => e.preventDefault()
+    frame.ondrop = e => { e.preventDefault(); upload(e.dataTransfer.files[0]) }
 
     // What follows from it
     const write = (node, text) => { if (node.textContent !== text) node.textContent = text }

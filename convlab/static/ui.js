@@ -6,7 +6,7 @@ color-scheme:light dark;container-type:inline-size;box-sizing:border-box;max-wid
 --page:light-dark(#fff,#17181b);--raised:light-dark(#f4f5f7,#24262b);--text:light-dark(#1c1e21,#e9eaec);--soft:light-dark(#565b63,#aeb4bd);
 --line:light-dark(#c9cdd3,#474b53);--edge:light-dark(#7b828c,#878e99);--accent:light-dark(#c4005f,#ff6fae);--on-accent:light-dark(#fff,#2b0016);
 --positive:light-dark(#2166ac,#8ec3ee);--negative:light-dark(#a34c00,#fdb863);--good:light-dark(#1a6e35,#7ed492);--bad:light-dark(#ad1d1d,#ff9d94);
-background:var(--page);color:var(--text);border:1px solid var(--line);border-radius:10px;font:14px/1.45 system-ui,"Segoe UI",Roboto,Helvetica,Arial,sans-serif;
+background:var(--page);color:var(--text);border:1px solid var(--line);border-radius:10px;font:14px/1.45 system-ui,sans-serif;
 :is([data-jp-theme-light=true],[data-theme=light],.vscode-light) & {color-scheme:light}
 :is([data-jp-theme-light=false],[data-theme=dark],[theme=dark],.vscode-dark) & {color-scheme:dark}
 * {box-sizing:border-box}
@@ -24,6 +24,7 @@ button:disabled {opacity:.5}
 input {accent-color:var(--accent);margin:0}
 label.field {display:inline-flex;align-items:center;gap:6px;font-size:13px}
 canvas {display:block;max-width:100%}
+[hidden] {display:none}
 :focus-visible {outline:3px solid var(--accent);outline-offset:2px}
 .trouble:not(:empty) {color:var(--bad);border-left:4px solid var(--bad);padding:4px 10px;margin:8px 0;background:var(--raised)}
 .told {min-height:1.45em}
@@ -37,8 +38,11 @@ code {font:12.5px/1.5 ui-monospace,Menlo,Consolas,monospace;background:none;colo
 export function dress(el, style = '') {
   el.classList.add('convlab-live')
   el.append(make('style', { textContent: uiStyle + style }))
-  // A notebook's commands of one key, such as d d to delete a cell, do not hold in a piece; those with Ctrl do
-  el.addEventListener('keydown', e => { if (!e.ctrlKey && !e.metaKey) e.stopPropagation() })
+  // A notebook's commands of one key, such as d d to delete a cell, do not hold in a piece; those with Ctrl do.
+  // JupyterLab hears a key after the piece. Notebook 7 hears it before, and looks for this attribute.
+  const own = e => !e.ctrlKey && !e.metaKey
+  el.addEventListener('keydown', e => own(e) && e.stopPropagation())
+  addEventListener('keydown', e => el.contains(e.target) && e.target.toggleAttribute('data-lm-suppress-shortcuts', own(e)), true)
   return el
 }
 
@@ -88,13 +92,13 @@ export function numberField({ label, value, change, wrong = () => {}, least = -I
   return labelled(label, input, show)
 }
 
-// The number that a reader typed (1/9, −2 and 0,5 too); null if it is none.
+// The number that a reader typed (1/9, −2 and 0,5 too); null if it is none, or beyond a million, where sums might become infinite.
 export function readNumber(text) {
   const clean = text.trim().replace(/[−–]/g, '-').replace(',', '.')
   const parts = clean.split('/')
   if (parts.length > 2 || parts.some(p => !/^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(p.trim()))) return null
   const value = parts.length === 2 ? parts[0] / parts[1] : Number(clean)
-  return Number.isFinite(value) ? value : null
+  return Math.abs(value) <= 1e6 ? value : null
 }
 
 // `options` is [[value, text], …].

@@ -65,7 +65,7 @@ def axis_names(n:int) -> tuple: # of an image with `n` axes after the channels
 all_axes = 'depth','row','col',*axis_names(9)
 
 def per_axis(sides, n): # a tuple of sides, with `None` before it where an axis has none
-    return (*[None]*(n-len(sides)), *sides)[-n:] if n else ()
+    return (*[None]*n, *sides)[-n:] if n else ()
 
 # %% ../../nbs/trace/columns.ipynb #ab30743b
 def _without_batch(r, t): # the first axis of an output is left out if it is the batch

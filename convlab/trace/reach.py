@@ -138,7 +138,7 @@ class Move:
         consts, # for each of them its shape if it does not depend on the image, else `None`
         where=None, # says where a dimension of a source went; if not given, the operation is asked
         inserts=True, # may it put in values of its own, such as the zeros around what `unfold` cuts up?
-    ): self.run,self.consts,self.where,self.inserts = run,consts,where,inserts
+    ): self.run,self.consts,self.where,self.inserts,self.inserted = run,consts,where,inserts,None
 
     def fill(self, ts, value): # `ts`, with `value` where the operation takes a constant
         it = iter(ts)
@@ -146,10 +146,13 @@ class Move:
 
     def ends(self, ts, shape, slopes):
         res = self.run(self.fill(ts, math.inf))
-        if self.inserts: # what is 0 where every source is 1
-            ones = [torch.ones((), dtype=t.dtype).expand(t.shape) for t in ts]
-            res = torch.where(self.run(self.fill(ones, 1.)) == 0, math.inf, res)
+        if self.inserts: self.look_for_inserted(ts)
+        if self.inserted is not None: res = torch.where(self.inserted, math.inf, res)
         return _compress(res).expand(shape)
+
+    def look_for_inserted(self, ts): # once: what is 0 where every source is 1
+        zero = self.run(self.fill([torch.ones((), dtype=t.dtype).expand(t.shape) for t in ts], 1.)) == 0
+        self.inserts,self.inserted = False,zero if zero.any() else None
 
     def numbered(self, shapes): # where values come from: numbers, one source counted after the other; -1: nowhere
         sizes = [math.prod(s) for s in shapes]
