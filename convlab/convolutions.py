@@ -101,12 +101,15 @@ def conv2d(
     method:str='im2col', # or 'loops', 'matrix', or 'fft', which the end of the page adds
 ) -> torch.Tensor: # `[N,nf,oh,ow]`, or `[nf,oh,ow]`
     """The same as `F.conv2d`, gradients included, computed in a way that can be read. 'matrix' and 'fft' let every
-    pixel meet every result, and 0 times infinity is not 0: what has infinite numbers or NaN goes by 'im2col'."""
+    pixel meet every result, and 0 times infinity is not 0: what has infinite numbers or NaN goes by 'im2col', and so
+    do numbers too large for 'fft', whose error is everywhere that of the largest number."""
     one_of('method', method, _methods)
     fitting(x, weight, bias, groups)
     rows,cols = axes(x.shape[-2:], weight.shape[2:], stride, padding, dilation)
     if method in ('matrix','fft') and not (x.isfinite().all() and weight.isfinite().all()): method = 'im2col'
-    return carefully(_methods[method], x, weight, bias, rows, cols, groups)
+    res = carefully(_methods[method], x, weight, bias, rows, cols, groups)
+    if method != 'fft' or res.isfinite().all(): return res
+    return carefully(_by_im2col, x, weight, bias, rows, cols, groups) # the waves add up to more than the results do
 
 # %% ../nbs/02_convolutions.ipynb #192f14c1
 def _by_fft(x, weight, rows, cols, groups):

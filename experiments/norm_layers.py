@@ -1,7 +1,7 @@
 """Batch, layer, instance, group, RMS or weight normalization, batch renormalization, or none: which learns what, at which rate and batch size?
 
 The ten-digit network with the norm between convolution and ReLU and none on the scores, from PyTorch's own start, Adam without weight decay, 1cycle,
-five seeds; a seed gives all norms the same weights and the same digits in the same order. One row a run: accuracy in eval mode on 2,048 validation
+five seeds; a seed gives all norms the same weights and the same digits in the same order. One row a run: accuracy in eval mode on 2,000 validation
 digits (choose the rate by it) and on every other digit of the test set (report it; `collapsed`: under one half), and with batches of 64 on 1,000 test digits
 printed faintly or on grey paper. For batch norm also validation accuracies with statistics other than the running averages: `own`, those of each batch
 itself, as in training, and `exact`, those of 2,048 training digits.
@@ -44,10 +44,11 @@ def paper(x, contrast, grey):  # images
 @torch.no_grad()
 def other_statistics(net, x, bs) -> dict:  # validation accuracies
     "Accuracy by each batch's own statistics, and by those of 2,048 training digits."
-    net, (xv, yv) = copy.deepcopy(net).train(), [o[:2048] for o in digits()['valid']]
+    net, (xv, yv) = copy.deepcopy(net).train(), [o[:2000] for o in digits()['valid']]
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     for m in norms: m.momentum = 0.
-    own = torch.cat([net(o) for o in xv.split(bs)]).argmax(1) == yv  # 2,048: whole batches of every size, so that all three see the same digits
+    n = len(xv)//bs*bs
+    own = torch.cat([net(o) for o in xv[:n].split(bs)]).argmax(1) == yv[:n]
     for m in norms:
         m.reset_running_stats()
         m.momentum = None
@@ -65,7 +66,7 @@ def run(seeds, norm, bs, steps, lr, group, last):
     (train_together if bs < 64 else train_apart)(nets, x, y, orders, lr)
     cpu, (xt, yt), found = (time.process_time()-start)/len(seeds), [o[::2] for o in digits()['test']], []
     for net in nets:
-        r = dict(valid=evaluate(net, *[o[:2048] for o in digits()['valid']])[1], test=evaluate(net, xt, yt)[1], cpu=cpu, faint=None, grey=None, own=None, exact=None)
+        r = dict(valid=evaluate(net, *[o[:2000] for o in digits()['valid']])[1], test=evaluate(net, xt, yt)[1], cpu=cpu, faint=None, grey=None, own=None, exact=None)
         if bs == 64: r.update({k: evaluate(net, paper(xt[::5], *how), yt[::5])[1] for k, how in printed.items()})
         if norm == 'batch' and group == bs: r.update(other_statistics(net, x, bs))
         found.append(dict(r, collapsed=r['test'] < .5))

@@ -403,3 +403,13 @@ def test_colors_stay_as_they_are_in_a_film():
                                   lambda: conv2d(torch.zeros(1, 3, 224, 224), torch.zeros(8, 3, 3, 3), method='matrix')])
 def test_a_matrix_too_large_is_refused(make):
     with pytest.raises(ValueError, match="too many to keep; take method='im2col'"): make()
+
+
+@pytest.mark.parametrize('size', [1e36, 1e37])
+def test_numbers_too_large_for_the_waves(size):
+    "By 'fft' sums of all pixels come up that no result has: where they overflow, the results must not be lost."
+    torch.manual_seed(0)
+    x,w = torch.randn(1, 2, 28, 28)*size,torch.randn(3, 2, 3, 3)/9
+    want = F.conv2d(x, w)
+    assert want.isfinite().all()
+    torch.testing.assert_close(conv2d(x, w, method='fft')/size, want/size, rtol=1e-4, atol=1e-4)

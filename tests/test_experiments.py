@@ -388,3 +388,20 @@ def test_parts_do_not_overlap(common, full_data):
     assert torch.bincount(torch.cat([parts['train'][1], parts['valid'][1]])).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     both = torch.cat([parts['train'][0], parts['valid'][0]])
     assert abs(both.mean()) < 1e-3 and abs(both.std()-1) < 1e-3
+
+
+@pytest.mark.parametrize('same', [[1, 1.0], [True, 1], [0.0, -0.0], [float('nan'), float('nan')]])
+def test_what_a_table_cannot_tell_apart_is_one_setting(same):
+    "Their runs would share a group of `summarize`, and each seed would count twice."
+    with pytest.raises(ValueError, match='grid must name each only once'): sweep(run_once, {'lr': same}, 2, progress=False)
+
+
+def test_a_recorded_result_named_as_a_setting_is_run_again(tmp_path):
+    path = tmp_path/'runs.jsonl'
+    old = dict(settings={'lr': 1}, seed=0, results={'lr': 7}, error=None, seconds=0.)
+    path.write_text(json.dumps(old) + '\n')
+    found = sweep(run_once, {'lr': [1]}, 1, path, progress=False)
+    assert found.lr.tolist() == [1] and found.got.tolist() == [0]
+
+
+def run_once(seed, lr): return {'got': seed*lr}

@@ -1094,3 +1094,29 @@ def test_compiled_models():
 def test_scripted_models_are_refused():
     model = torch.jit.script(nn.Sequential(nn.Linear(2, 2)))
     with pytest.raises(RuntimeError, match='not supported on ScriptModules'), record_activations(model): pass
+
+
+@pytest.mark.parametrize('shape,axis', [((4, 6, 5, 5), 1), ((4, 5, 6, 6), 1), ((4, 6, 6, 6), 1), ((4, 5, 6, 5), 2), ((4, 5, 5, 6), 3), ((4, 5, 5, 5), 1), ((6, 5, 5, 5), 1)])
+def test_where_the_units_are_if_their_number_is_known(shape, axis):
+    "On the axis that is looked at first, unless one other, and only one, has their number."
+    from convlab.study.layers import Place
+    assert Place(-3, 6).find(shape) % len(shape) == axis
+    assert Place(-3).find(shape) % len(shape) == 1 and Place().find(shape) == 1 and Place().find(shape[:3]) == -1
+
+
+def test_the_last_convolution_inside_tells_the_units():
+    model = nn.Sequential(conv(2, 3, 3), Around(nn.Sequential(conv(3, 7, 3), nn.Conv2d(7, 5, 3, stride=(1, 2), padding=1))))
+    with record_activations(model, modules=['1']) as own: model(torch.randn(4, 2, 5, 14))  # [4,5,5,7]
+    assert own.dead().units.tolist() == [5]
+    model = nn.Sequential(conv(2, 3, 3), Around(nn.Sequential(conv(3, 7, 3), nn.Conv2d(7, 5, 3, padding=1), nn.Upsample(size=(6, 7)))))
+    with record_activations(model, modules=['1']) as own: model(torch.randn(4, 2, 6, 6))  # [4,5,6,7]
+    assert own.dead().units.tolist() == [5]
+
+
+def test_batches_that_never_reached_the_model_are_counted():
+    class Skip(Callback):
+        def before_batch(self):
+            if self.training and self.iter in (1, 4, 5): raise CancelBatchException
+    ours = ActivationStats(every=2)
+    train([ours, Skip()])
+    assert ours.to_frame().query("layer == '4'").batch.tolist() == [0, 2, 6, 8]

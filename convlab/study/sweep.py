@@ -47,7 +47,7 @@ def _settings(grid):
     grid = [{kind('a name in grid', k, str, 'text'): _plain(k, v) for k,v in s.items()} for s in grid]
     if taken := {k for s in grid for k in s} & {*_own}:
         raise ValueError(f"grid must leave these names to sweep; got {sorted(taken)}")
-    return _once('grid', grid, lambda s: json.dumps(s, sort_keys=True))
+    return _once('grid', grid, lambda s: frozenset((k, v if v == v else 'nan') for k,v in s.items())) # 1, 1.0 and True are one
 
 # %% ../../nbs/study/sweep.ipynb #d345724d
 def _seeds(seeds):
@@ -95,7 +95,8 @@ def _key(record): return json.dumps([record['settings'], record['seed']], sort_k
 def _ours(record):
     "Is this a record of a run that went well?"
     parts = isinstance(record, dict) and {'settings','seed','results','error'} <= {*record} and record['error'] is None
-    return parts and isinstance(record['settings'], dict) and isinstance(record['results'], dict)
+    parts = parts and isinstance(record['settings'], dict) and isinstance(record['results'], dict)
+    return parts and not {*record['results']} & {*record['settings'], *_own} # which no column could tell apart
 
 def _read(path):
     "The records in the file, by settings and seed; failed ones are left out, so that they are tried again."
