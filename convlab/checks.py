@@ -106,7 +106,8 @@ def shaped(
     if not isinstance(value, Tensor): raise TypeError(wanted + type(value).__name__)
     for layout in layouts:
         want = [s for s in layout.strip('[]').split(',') if s]
-        if len(want) == value.dim() and all(not s.isdigit() or int(s) == n for s,n in zip(want, value.shape)): return value
+        if len(want) == value.dim() and all(not s.isdigit() or int(s) == n for s,n in zip(want, value.shape)):
+            return value
     raise ValueError(f"{wanted}shape {list(value.shape)}")
 
 # %% ../nbs/house/checks.ipynb #c4ec0002
@@ -118,7 +119,8 @@ def images(
 ): # `x`
     "Refuse what is not a batch of images `[N,channels,H,W]` in the precision of `tensors`."
     if x.dim() != 4: raise ValueError(f"expected 4D input (got {x.dim()}D input); {name} must be [N,C,H,W]")
-    if x.shape[1] != channels: raise ValueError(f"{name} must have num_features={channels} channels; got shape {list(x.shape)}")
+    if x.shape[1] != channels:
+        raise ValueError(f"{name} must have num_features={channels} channels; got shape {list(x.shape)}")
     have = next((o.dtype for o in tensors if o is not None), x.dtype)
     mixed = have.itemsize == 4 and x.element_size() == 2
     if not x.is_floating_point() or not (mixed or x.dtype == have):

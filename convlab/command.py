@@ -90,7 +90,8 @@ def _field(args, model, size):
             for n,w,j,s in zip(f.size, f.whole, f.jump, f.start)]
     if args.csv: return '\n'.join(['size,jump,start', *(','.join(map(str, r)) for r in rows), ''])
     columns = zip(('receptive field', 'jump', 'starts at'), zip(*rows))
-    return ''.join(f"{label:17}{'×'.join(map(str, column))}\n" for label,column in columns if any(v != '' for v in column))
+    return ''.join(f"{label:17}{'×'.join(map(str, column))}\n"
+                   for label,column in columns if any(v != '' for v in column))
 
 # %% ../nbs/house/command.ipynb #4f914178
 def main(
@@ -101,8 +102,9 @@ def main(
     def say(text): print('convlab:', ' '.join(str(text).split()), file=sys.stderr)
     try:
         model,size = (_own(args.model),None) if ':' in args.model else _named(args.model)
+        report = _arithmetic if args.command == 'arithmetic' else _field
         with warnings.catch_warnings(record=True) as said:
-            out = (_arithmetic if args.command == 'arithmetic' else _field)(args, model, args.size or size or (3,224,224))
+            out = report(args, model, args.size or size or (3,224,224))
         for w in said: say(w.message)
     except Exception as e: # the user's own model may raise anything
         say(str(e.args[0] if isinstance(e, KeyError) and e.args else e) or type(e).__name__)

@@ -42,7 +42,8 @@ def show_apply(
 ): # the axes of the three grids
     "Draw a window, the kernel, their products and the sum of these."
     total,window = apply_kernel(im, row, col, kernel),im[row-1:row+2, col-1:col+2].float()
-    return show_grids([window, kernel, window*kernel], ['window', '× kernel', f'= products, sum {total:.0f}'], signed=(False,True,True))
+    return show_grids([window, kernel, window*kernel], ['window', '× kernel', f'= products, sum {total:.0f}'],
+                      signed=(False,True,True))
 
 # %% ../nbs/01_kernels.ipynb #952083d2
 left_edge = torch.tensor([[-1,1,0],
@@ -78,7 +79,8 @@ def grey_image(
     if isinstance(src, (bytes, bytearray, memoryview)): src = io.BytesIO(src)
     try: im = ImageOps.exif_transpose(Image.open(src))
     except UnidentifiedImageError as e: raise ValueError(f"src must be a picture that can be read: {e}") from None
-    if im.mode.startswith('I'): im = im.convert('I').point(lambda v: v*(1/257) + .5) # 16 bits, which 'L' would cut off at 255
+    # 16 bits, which 'L' would cut off at 255
+    if im.mode.startswith('I'): im = im.convert('I').point(lambda v: v*(1/257) + .5)
     im = im.convert('L')
     im.thumbnail((whole('size', size, 1),)*2)
     return torch.frombuffer(bytearray(im.tobytes()), dtype=torch.uint8).reshape(im.height, im.width).float()

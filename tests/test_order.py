@@ -1,5 +1,6 @@
 "The order of the house: who may import whom, whose names are whose, and how long a line is."
 import ast
+import re
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -75,9 +76,8 @@ def test_every_kind_of_import_is_read():
 
 def test_imports_go_one_way():
     def mates(a, b): return a.split('.')[0] == b.split('.')[0] or floor(a) == floor(b) == floor('kernels')
-    left = {('draw.way', 'models'), ('draw.way', 'norms')}  # still to be mended
     upward = {(n, m) for n in files for m, _ in imported(n) if not (floor(m) < floor(n) or floor(m) == 0 or mates(n, m))}
-    assert upward <= left
+    assert upward == set()
 
 
 def test_there_is_no_circle():
@@ -131,18 +131,15 @@ def test_the_machinery_is_not_in_a_lesson():
 
 # How the library is written
 
-def long_lines(name): return sum(len(line) > 120 for line in files[name].read_text(encoding='utf-8').splitlines())
+def long_lines(name):
+    "How many lines of a module are too long; those of `__all__`, which nbdev breaks, do not count."
+    text = re.sub(r'^__all__ = \[.*?\]', '', files[name].read_text(encoding='utf-8'), flags=re.M | re.S)
+    return sum(len(line) > 120 for line in text.splitlines())
 
 
 # The lines that are still too long: fewer from time to time, and none in the end
-long_left = {'arithmetic': 6, 'checks': 2, 'classic': 3, 'color': 1, 'command': 2, 'convolutions': 2, 'course.quiz':
-             8, 'course.tasks.arithmetic': 20, 'course.tasks.color': 7, 'course.tasks.convolutions': 13,
-             'course.tasks.kernels': 9, 'course.tasks.models': 10, 'course.tasks.norms': 15,
-             'course.tasks.receptive': 11, 'course.tasks.stats': 20, 'course.tasks.training': 8, 'draw.kernel_lab':
-             4, 'draw.labs': 9, 'draw.way': 21, 'draw.widgets': 4, 'draw.windows': 8, 'draw.workbook': 7, 'kernels':
-             3, 'models': 2, 'orders': 1, 'receptive': 6, 'study.sweep': 1,
-             'trace.fields': 18, 'trace.internals': 6, 'trace.places': 14, 'trace.probing': 12,
-             'trace.reach': 13, 'trace.rules': 25, 'trace.running': 6, 'trace.tracing': 38}
+long_left = {'arithmetic': 6, 'receptive': 6, 'study.sweep': 1, 'trace.fields': 18, 'trace.internals': 6, 'trace.places': 14,
+             'trace.probing': 12, 'trace.reach': 13, 'trace.rules': 25, 'trace.running': 6, 'trace.tracing': 38}
 
 
 def test_lines_are_short(): assert {n: k for n in files if (k := long_lines(n)) > long_left.get(n, 0)} == {}

@@ -16,8 +16,9 @@ from .records import records, update
 
 # %% ../../nbs/course/quiz.ipynb #bc2e1a3f
 @lru_cache
-def questions() -> tuple: # of dicts: n, section, question; choices, or value or accept with traps; answer, lesson, heading
-    "The forty questions, in the chapter's order."
+def questions() -> tuple: # of dicts
+    """The forty questions, in the chapter's order. Each has n, section and question; choices, or value or accept with
+    traps; answer, lesson and heading."""
     return tuple(json.loads((Path(__file__).parent.parent/'static'/'questions.json').read_text(encoding='utf-8')))
 
 # %% ../../nbs/course/quiz.ipynb #93bcb101
@@ -71,9 +72,9 @@ def judge(
 # %% ../../nbs/course/quiz.ipynb #f65c11a7
 def _html(text):
     "`code`, *emphasis* and nothing else of Markdown, as HTML."
-    parts = re.split(r'(`[^`]+`)', text)
     def plain(t): return re.sub(r'\*([^*]+)\*', r'<em>\1</em>', html.escape(t, quote=False))
-    return ''.join(f'<code>{html.escape(p[1:-1], quote=False)}</code>' if p.startswith('`') else plain(p) for p in parts)
+    def part(p): return f'<code>{html.escape(p[1:-1], quote=False)}</code>' if p.startswith('`') else plain(p)
+    return ''.join(map(part, re.split(r'(`[^`]+`)', text)))
 
 def _bare(text): # Markdown without its marks; an escaped star stays
     return re.sub(r'`([^`]*)`|\\([*_])|\*', lambda m: m[1] or m[2] or '', text)
@@ -98,9 +99,11 @@ def static(q):
     if 'choices' in q: options = [(c['text'], c['feedback']) for c in q['choices']]
     else:
         right = (str(q['value']) if 'value' in q else q['accept'][0], 'Yes.')
-        options = sorted([right, *[(str(t['given']), t['feedback']) for t in q['traps']]], key=lambda o: (len(o[0]), o[0]))
+        options = sorted([right, *[(str(t['given']), t['feedback']) for t in q['traps']]],
+                         key=lambda o: (len(o[0]), o[0]))
     rows = ''.join(_folded(_html(text), _html(feedback)) for text,feedback in options)
-    return f'<p><strong>{q["n"]}.</strong> {_html(q["question"])}</p>\n{rows}\n{_folded("<strong>Answer</strong>", _answer(q))}'
+    return (f'<p><strong>{q["n"]}.</strong> {_html(q["question"])}</p>\n{rows}\n'
+            f'{_folded("<strong>Answer</strong>", _answer(q))}')
 
 # %% ../../nbs/course/quiz.ipynb #f6c57f3c
 def page(
@@ -108,8 +111,9 @@ def page(
 ) -> str: # Markdown
     "The static page of all questions, which `make badges` writes to `nbs/questions.md`."
     notebook,section = '10_questionnaire',None
-    text = ['# Forty questions', 'Unfold a choice to see what is said to it, and the answer when you have one of your own. In Jupyter they are '
-            f'in [{notebook}]({notebook}.ipynb), where your answers are checked and remembered.']
+    text = ['# Forty questions',
+            'Unfold a choice to see what is said to it, and the answer when you have one of your own. In Jupyter they '
+            f'are in [{notebook}]({notebook}.ipynb), where your answers are checked and remembered.']
     for q in qs:
         if q['section'] != section: text.append(f"## {q['section']}")
         section = q['section']
@@ -133,8 +137,10 @@ class Question(Live):
 
     def __init__(self, q):
         self.q,self.tried,self.title = q,False,f'Question {q["n"]}'
-        choices = [dict(text=_html(c['text']), right=c['right'], reply=_html(c['feedback'])) for c in q.get('choices', ())]
-        about = dict(number=q['n'], question=_html(q['question']), choices=choices, hint='a number' if 'value' in q else 'a name',
+        choices = [dict(text=_html(c['text']), right=c['right'], reply=_html(c['feedback']))
+                   for c in q.get('choices', ())]
+        about = dict(number=q['n'], question=_html(q['question']), choices=choices,
+                     hint='a number' if 'value' in q else 'a name',
                      answer=_answer(q, ' target="_blank"')) # a piece's links are the browser's affair, not Jupyter's
         super().__init__(about=about, given=dict(n=0, text=''), reply=dict(n=0, right=None, text=''), shown=False)
 

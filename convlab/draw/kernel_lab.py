@@ -23,12 +23,14 @@ def _rows(name, t, *layouts):
     t = shaped(name, t, *layouts).detach().cpu()
     if t.is_complex(): raise TypeError(f'{name} must have real numbers; got {t.dtype}')
     t = t.double()
-    if not (t.abs() <= _most).all(): raise ValueError(f'{name} must have finite numbers only, from {-_most:g} to {_most:g}')
+    if not (t.abs() <= _most).all():
+        raise ValueError(f'{name} must have finite numbers only, from {-_most:g} to {_most:g}')
     return [[int(v) if v.is_integer() else v for v in row] for row in t.tolist()]
 
 def _picture(image):
     rows = _rows('image', image, '[H,W]')
-    for name,n in (('height',len(rows)), ('width',len(rows[0]) if rows else 0)): whole(f'the {name} of image', n, 7, 128)
+    for name,n in (('height',len(rows)), ('width',len(rows[0]) if rows else 0)):
+        whole(f'the {name} of image', n, 7, 128)
     return rows
 
 def _kernel(kernel): return _rows('kernel', kernel, *[f'[{n},{n}]' for n in _sizes])
@@ -46,7 +48,8 @@ class KernelLab(Live):
         given = {} if image is None else {kind('name', name, str, 'a string'): _picture(image)}
         weights = [[0,0,0],[0,1,0],[0,0,0]] if kernel is None else _kernel(kernel)
         shown = given.get(name) or _strokes()
-        super().__init__(image=shown, picture=name if given else 'strokes', pictures=given, kernel=weights, pin=None, task=None, solved=[])
+        super().__init__(image=shown, picture=name if given else 'strokes', pictures=given, kernel=weights,
+                         pin=None, task=None, solved=[])
 
     @property
     def kernel(self) -> torch.Tensor: # `[k,k]`
@@ -72,7 +75,8 @@ class KernelLab(Live):
     def still(self):
         total,(h,w) = self.kernel.sum(),self.image.shape
         text = f'A picture of {h} by {w} pixels, a kernel whose numbers add up to {total:g}, and its map'
-        return f'<p><strong>{self.title}.</strong> {text}.</p><img alt="{text}" src="data:image/jpeg;base64,{_drawn(self)}">'
+        return (f'<p><strong>{self.title}.</strong> {text}.</p><img alt="{text}" '
+                f'src="data:image/jpeg;base64,{_drawn(self)}">')
 
 # %% ../../nbs/draw/kernel_lab.ipynb #0833ab3c
 def _strokes():
@@ -88,8 +92,8 @@ def _drawn(lab):
     fig,axs = plt.subplots(1, 3, figsize=(7,2.3), width_ratios=[1,.7,1], layout='constrained')
     kernel,result = lab.kernel,lab.feature_map
     for ax,t,title,signed in zip(axs, (lab.image,kernel,result), ('picture','kernel','map'), (False,True,True)):
-        lim = float(t.abs().max()) or 1
-        ax.imshow(t, cmap=signed_scale() if signed or t.min() < 0 else ink, vmin=-lim if signed or t.min() < 0 else 0, vmax=lim)
+        lim,signed = float(t.abs().max()) or 1,signed or t.min() < 0
+        ax.imshow(t, cmap=signed_scale() if signed else ink, vmin=-lim if signed else 0, vmax=lim)
         ax.set(xticks=[], yticks=[])
         ax.set_title(title, fontsize=9)
     fig.savefig(buf, format='jpeg', dpi=90, pil_kwargs=dict(quality=90)) # noise as a PNG is three times as large

@@ -254,7 +254,8 @@ class Film:
     def __init__(self, data:bytes, ms:int, alt:str): self.data,self.ms,self.alt = data,ms,alt
 
     def _repr_html_(self):
-        image = f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{base64.b64encode(self.data).decode()}">'
+        png = base64.b64encode(self.data).decode()
+        image = f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{png}">'
         return fragment('film.js', dict(ms=self.ms), image)
 
 def film(

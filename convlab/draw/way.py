@@ -22,8 +22,6 @@ from torch import nn
 from ..checks import kind, number, one_of, whole
 from .plotting import color_scale, ink
 from .widgets import Live
-from ..models import simple_cnn
-from ..norms import BatchNorm2d
 
 # %% ../../nbs/draw/way.ipynb #a1000005
 def _packed(t):
@@ -57,6 +55,7 @@ def _conv(m, shape):
     axes = _axes(kernel=m.kernel_size, stride=m.stride, before=before, dilation=m.dilation, mode=m.padding_mode)
     return dict(kind='conv', groups=m.groups, axes=axes, **_parts(weight=m.weight, bias=m.bias))
 
+# %% ../../nbs/draw/way.ipynb #a1000028
 @_runs(nn.MaxPool2d)
 def _max_pool(m, shape):
     return dict(kind='pool', axes=_axes(kernel=m.kernel_size, stride=m.stride, before=m.padding, dilation=m.dilation))
@@ -71,7 +70,7 @@ def _adaptive_pool(m, shape):
     return dict(kind='pool', average=isinstance(m, nn.AdaptiveAvgPool2d), axes=_axes(adaptive=True))
 
 # %% ../../nbs/draw/way.ipynb #a1000009
-@_runs(nn.BatchNorm2d, nn.BatchNorm1d, BatchNorm2d)
+@_runs(nn.BatchNorm2d, nn.BatchNorm1d)
 def _batch_norm(m, shape):
     if m.running_mean is None: return _group_norm(m, shape, m.num_features)
     mean,var = m.running_mean.double(),m.running_var.double()
@@ -82,8 +81,8 @@ def _batch_norm(m, shape):
 @_runs(nn.GroupNorm)
 def _group_norm(m, shape, groups=None):
     if len(shape) < 3: raise ValueError(f"it takes maps here, and is given {list(shape)}")
-    weight,bias = (None,None) if m.weight is None else (m.weight, torch.zeros_like(m.weight) if m.bias is None else m.bias)
-    return dict(kind='groupnorm', groups=groups or m.num_groups, eps=m.eps, **_parts(weight=weight, bias=bias))
+    bias = torch.zeros_like(m.weight) if m.bias is None and m.weight is not None else m.bias
+    return dict(kind='groupnorm', groups=groups or m.num_groups, eps=m.eps, **_parts(weight=m.weight, bias=bias))
 
 @_runs(nn.InstanceNorm2d)
 def _instance_norm(m, shape): return _batch_norm(m, shape)
@@ -94,27 +93,40 @@ _slopes = {nn.LeakyReLU: 'negative_slope', nn.ELU: 'alpha'}
 @_runs(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.Sigmoid, nn.Tanh)
 def _point(m, shape):
     cls = _known(m)
-    names = {nn.LeakyReLU: 'leaky_relu'}
-    return dict(kind='point', f=names.get(cls, cls.__name__.lower()), slope=getattr(m, _slopes[cls]) if cls in _slopes else None)
+    name = 'leaky_relu' if cls is nn.LeakyReLU else cls.__name__.lower()
+    return dict(kind='point', f=name, slope=getattr(m, _slopes[cls]) if cls in _slopes else None)
 
 @_runs(nn.Identity, nn.Dropout, nn.Dropout2d)
 def _same(m, shape): return dict(kind='same')
 
 @_runs(nn.Flatten)
 def _flatten(m, shape):
-    if (m.start_dim, m.end_dim) not in ((1,-1), (1,3)): raise ValueError('it must flatten all but the batch: start_dim=1, end_dim=-1')
+    if (m.start_dim, m.end_dim) not in ((1,-1), (1,3)):
+        raise ValueError('it must flatten all but the batch: start_dim=1, end_dim=-1')
     return dict(kind='flatten')
 
 @_runs(nn.Linear)
 def _linear(m, shape):
-    if len(shape) > 1: raise ValueError(f"it takes a row of numbers here, and is given maps of shape {list(shape)}; put nn.Flatten() before it")
+    if len(shape) > 1:
+        raise ValueError(f"it takes a row of numbers here, and is given maps of shape {list(shape)}; "
+                         "put nn.Flatten() before it")
     return dict(kind='linear', **_parts(weight=m.weight, bias=m.bias))
 
 # %% ../../nbs/draw/way.ipynb #a1000012
 def _known(m):
     "The class in the list that says how `m` is run, or `None`."
-    return next((c for c in type(m).__mro__ if c in _layers and type(m).forward is c.forward), None)
+    return next((c for c in type(m).__mro__ if c in _layers and (type(m).forward is c.forward or _agrees(m, c))), None)
 
+def _agrees(m, c):
+    "Is `m` a batch norm by hand, which computes what PyTorch's does?"
+    if c is not nn.BatchNorm2d: return False
+    m = _own(m).float()
+    x = torch.linspace(-3, 5, 8*m.num_features).view(2, m.num_features, 2, 2)
+    try:
+        with torch.no_grad(): return torch.allclose(m(x), c.forward(m, x), atol=1e-5)
+    except Exception: return False # whatever it is, it does not take such maps
+
+# %% ../../nbs/draw/way.ipynb #a1000033
 def _found(model):
     "Name and module of each layer in the order in which the picture meets them; an `nn.Sequential` inside is unfolded."
     last = None
@@ -130,32 +142,40 @@ def _own(m):
     return copy.deepcopy(m).cpu().eval()
 
 # %% ../../nbs/draw/way.ipynb #a1000013
+_most = 500_000 # weights
+
 def plain_network(
     model:nn.Sequential, # it is left as it was
     size:int=28, # rows and columns of the picture, which has one channel
 ) -> dict: # JSON: `input`, a shape without the batch, and `layers`, each with name, type, kind, shape and its numbers
-    """A network in a plain form, as the page takes it: in evaluation mode, its weights in their own precision or in float32.
+    """A network in a plain form, as the page takes it: in evaluation mode, weights in their own precision or float32.
     Raises `TypeError` if `model` is no `nn.Sequential`, `ValueError` that names the first layer that cannot be run."""
     x = torch.zeros(1, 1, whole('size', size, 1), size)
     layers,count = [],0
     for name,m in _found(kind('model', model, nn.Sequential, 'an nn.Sequential')):
-        layer,shape = f"layer {name!r} of the model, a {type(m).__name__},",x.shape[1:]
-        cls = _known(m)
-        if not cls: raise ValueError(f"{layer} cannot be run in the page; what can is {', '.join(sorted({c.__name__ for c in _layers}))}, "
-                                     "in an nn.Sequential, nested or not")
-        m = _own(m)
-        try:
-            spec = _layers[cls](m, shape)
-            with torch.no_grad(): x = m.float().forward(x)
-            if not isinstance(x, torch.Tensor): raise ValueError('it must return one tensor')
-        except (RuntimeError,ValueError) as e: raise ValueError(f"{layer} cannot take its input of shape {list(shape)}: {e}") from None
-        layers.append(dict(name=name, type=cls.__name__, shape=list(x.shape[1:]), **spec))
+        layer,x = _plain(name, m, x)
+        layers.append(layer)
         count += sum(p.numel() for p in m.parameters())
     if not layers: raise ValueError("model must have a layer; it has none")
-    if count > _most: raise ValueError(f"model must have {_most:,} weights at most, as they travel inside the page; it has {count:,}")
+    if count > _most:
+        raise ValueError(f"model must have {_most:,} weights at most, as they travel inside the page; it has {count:,}")
     return dict(input=[1,size,size], layers=layers)
 
-_most = 500_000
+# %% ../../nbs/draw/way.ipynb #a1000029
+def _plain(name, m, x):
+    "One layer in the plain form, and what it makes of `x`."
+    layer,shape,cls = f"layer {name!r} of the model, a {type(m).__name__},",x.shape[1:],_known(m)
+    if not cls:
+        known = ', '.join(sorted({c.__name__ for c in _layers}))
+        raise ValueError(f"{layer} cannot be run in the page; what can is {known}, in an nn.Sequential, nested or not")
+    m = _own(m)
+    try:
+        spec = _layers[cls](m, shape)
+        with torch.no_grad(): x = m.float().forward(x)
+        if not isinstance(x, torch.Tensor): raise ValueError('it must return one tensor')
+    except (RuntimeError,ValueError) as e:
+        raise ValueError(f"{layer} cannot take its input of shape {list(shape)}: {e}") from None
+    return dict(name=name, type=cls.__name__, shape=list(x.shape[1:]), **spec),x
 
 # %% ../../nbs/draw/way.ipynb #a1000018
 @lru_cache
@@ -163,33 +183,43 @@ def _shipped(): return json.loads((files('convlab')/'static'/'way_net.json').rea
 
 def way_net() -> nn.Sequential: # the ten-digit `simple_cnn` in half precision, in `eval` mode
     "The trained network that ships with the course."
-    net = simple_cnn()
+    sizes = (1,8,5),(8,16,3),(16,32,3),(32,64,3),(64,10,3)
+    *convs,last = [nn.Conv2d(ni, nf, ks, stride=2, padding=ks//2) for ni,nf,ks in sizes]
+    net = nn.Sequential(*[nn.Sequential(c, nn.ReLU()) for c in convs], last, nn.Flatten())
     weights = np.frombuffer(base64.b64decode(_shipped()['weights']), '<f2').astype(np.float32)
     nn.utils.vector_to_parameters(torch.from_numpy(weights), net.parameters())
     return net.half().eval()
 
+def _digits(): return np.frombuffer(base64.b64decode(_shipped()['digits']), np.uint8).reshape(10, 28, 28).copy()
+
 # %% ../../nbs/draw/way.ipynb #a1000020
 def _picture(image, size):
     "`image` as rows of whole numbers from 0 to 255."
-    wanted = f"image must be {size} rows of {size} numbers, whole ones from 0 (paper) to 255 (ink) or fractions from 0 to 1; got "
+    wanted = (f"image must be {size} rows of {size} numbers, "
+              "whole ones from 0 (paper) to 255 (ink) or fractions from 0 to 1; got ")
     try: im = torch.as_tensor(image if isinstance(image, torch.Tensor) else np.array(image)).detach().cpu()
     except (TypeError,ValueError,RuntimeError): raise TypeError(wanted + type(image).__name__) from None
     if tuple(im.shape) != (size,size): raise ValueError(f"{wanted}shape {list(im.shape)}")
     if im.is_complex() or im.dtype == torch.bool: raise TypeError(f"{wanted}{im.dtype}")
     if im.is_floating_point() and im.max() <= 1: im = 255*im
-    if not (im.isfinite().all() and im.min() >= 0 and im.max() <= 255): raise ValueError(f"{wanted}numbers from {im.min():g} to {im.max():g}")
+    if not (im.isfinite().all() and im.min() >= 0 and im.max() <= 255):
+        raise ValueError(f"{wanted}numbers from {im.min():g} to {im.max():g}")
     return im.double().round().long().tolist()
 
+# %% ../../nbs/draw/way.ipynb #a1000030
 def _place(point, network):
     "`point` as name of a layer, channel, row and column."
     if point is None: return None
     shapes = {'image': network['input'], **{l['name']: l['shape'] for l in network['layers']}}
-    if not isinstance(point, (tuple,list)) or not point: raise TypeError(f"point must be None or a tuple such as ('0.0', 3, 5, 7); got {point!r}")
+    if not isinstance(point, (tuple,list)) or not point:
+        raise TypeError(f"point must be None or a tuple such as ('0.0', 3, 5, 7); got {point!r}")
     name,*at = point
     shape = shapes[one_of("point's layer", name, shapes)]
     axes = ('channel','row','column')[:len(shape)]
     if len(shape) == 1 and at[1:] == [0,0]: at = at[:1]
-    if len(at) != len(shape): raise ValueError(f"point must have layer, {', '.join(axes)} for layer {name!r} of shape {shape}; got {point!r}")
+    if len(at) != len(shape):
+        raise ValueError(f"point must have layer, {', '.join(axes)} for layer {name!r} of shape {shape}; "
+                         f"got {point!r}")
     return [name, *[whole(f"point's {axis}", v, 0, n-1) for axis,v,n in zip(axes, at, shape)], *[0]*(3-len(at))]
 
 # %% ../../nbs/draw/way.ipynb #a1000023
@@ -201,7 +231,9 @@ def _sheet(maps): # `[C,H,W]` as one picture, with nothing where the frames are
     sheet = nn.functional.pad(large, (1,1,1,1,0,rows*cols-c), value=math.nan)
     return sheet.view(rows, cols, k*h+2, k*w+2).transpose(1, 2).reshape(rows*(k*h+2), -1)
 
-def _block_ends(layers): # numbers of the layers that the next convolution or linear layer takes from, and of the last one
+# %% ../../nbs/draw/way.ipynb #a1000031
+def _block_ends(layers):
+    "Numbers of the layers that the next convolution or linear layer takes from, and of the last one."
     starts = [k for k,l in enumerate(layers) if l['kind'] in ('conv','linear') and k]
     return [k-1 for k in starts] + [len(layers)-1]
 
@@ -226,38 +258,39 @@ def _drawn(image, layers, maps):
 # %% ../../nbs/draw/way.ipynb #a1000021
 class WayLab(Live):
     """Draw a digit, and watch its whole way through a network; point at an activation, and see what it depends on.
-
     `lab.image` and `lab.point` are read and set here and in the page; `lab.scores` follows."""
-    module = 'way_lab.js'
-    title = 'a digit’s way through a network'
+    module,title = 'way_lab.js','a digit’s way through a network'
 
     def __init__(self,
-        model:nn.Sequential=None, # any row of convolutions, norms, activations, pooling, flatten and linear layers; by default `way_net()`
-        image=None, # `[28,28]`, a tensor or a picture of Pillow: 0 (paper) to 255 (ink), or fractions from 0 to 1; by default a handwritten 3
+        model:nn.Sequential=None, # its layers as in `plain_network`; by default `way_net()`
+        image=None, # `[28,28]`, a tensor or a picture of Pillow, as `image` below; by default a handwritten 3
         *,
-        point:tuple=None, # an activation to begin with: layer's name, channel, row and column, such as `('1.1', 3, 5, 2)`
+        point:tuple=None, # an activation to begin with, as `point` below, such as `('1.1', 3, 5, 2)`
         classes:list=None, # what the scores stand for; by default 0, 1, 2, …
-        mean:float=.1307, std:float=.3081, # of the training set that the network was normalized by; 0 and 1 if it was not
+        mean:float=.1307, std:float=.3081, # of the pictures that the network was trained on; 0 and 1 if not normalized
         size:int=28, # rows and columns of the picture
     ):
         model = way_net() if model is None else model
         network = plain_network(model, size)
-        self._net = nn.Sequential(*[_own(m).float() for _,m in _found(model)]) # as it is now: training goes on without the page
+        # as it is now: training goes on without the page
+        self._net = nn.Sequential(*[_own(m).float() for _,m in _found(model)])
         shape = network['layers'][-1]['shape']
-        classes = [str(c) for c in (range(shape[0]) if classes is None else kind('classes', classes, Iterable, 'a list of names'))]
-        if len(classes) != shape[0]: raise ValueError(f"classes must name the {shape[0]} scores of the model; got {len(classes)} names")
+        if classes is None: classes = range(shape[0])
+        classes = [str(c) for c in kind('classes', classes, Iterable, 'a list of names')]
+        if len(classes) != shape[0]:
+            raise ValueError(f"classes must name the {shape[0]} scores of the model; got {len(classes)} names")
         if image is None: image = _digits()[3] if size == 28 else torch.zeros(size, size)
         super().__init__(network=network, classes=classes, mean=number('mean', mean), std=number('std', std, above=0),
                          samples=_shipped()['digits'], image=_picture(image, size), point=_place(point, network))
 
     @property
-    def image(self) -> list: # rows of whole numbers from 0 to 255
+    def image(self) -> list: # rows of whole numbers from 0, paper, to 255, ink; fractions from 0 to 1 are taken too
         return self.state['image']
     @image.setter
     def image(self, value): self.put(image=_picture(value, len(self.image)))
 
     @property
-    def point(self) -> tuple: # name of a layer, channel, row and column of the activation that is pinned; `None` if none is
+    def point(self) -> tuple: # layer's name, channel, row and column of the activation that is pinned, or `None`
         return self.state['point'] and tuple(self.state['point'])
     @point.setter
     def point(self, value): self.put(point=_place(value, self.state['network']))
@@ -274,12 +307,11 @@ class WayLab(Live):
 
     def still(self) -> str: # HTML
         "The picture, the maps at the end of each block, and what the network says."
-        layers,maps = self.state['network']['layers'],self._maps()
-        says = 'The maps of its layers for this picture.'
+        maps,says = self._maps(),'The maps of its layers for this picture.'
         if maps[-1].dim() == 1:
             share,best = maps[-1].softmax(0).max(0)
             says = f"It says {self.state['classes'][best]}, {share:.0%} sure."
         alt = html.escape(f"A picture and its maps at the end of each of the network's blocks. {says}", quote=True)
-        return f'<figure><img alt="{alt}" src="data:image/png;base64,{_drawn(self.image, layers, maps)}"><figcaption>{html.escape(says)}</figcaption></figure>'
-
-def _digits(): return np.frombuffer(base64.b64decode(_shipped()['digits']), np.uint8).reshape(10, 28, 28).copy()
+        png = _drawn(self.image, self.state['network']['layers'], maps)
+        return (f'<figure><img alt="{alt}" src="data:image/png;base64,{png}">'
+                f'<figcaption>{html.escape(says)}</figcaption></figure>')

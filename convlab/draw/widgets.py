@@ -23,6 +23,7 @@ def _texts(names):
     for name in names: add(name)
     return found
 
+# %% ../../nbs/draw/widgets.ipynb #5cb7a51b
 _declares = r'(?:export )?(?:async )?(?:function\*?|class|const|let) '
 
 def _parts(text, whole):
@@ -32,18 +33,21 @@ def _parts(text, whole):
 
 def _needed(parts):
     "The texts of those parts that are to be kept, and of those whose names they need."
-    kept,words = set(),{''}
+    kept,words = set(),{''} # words that may be names; `name` in `a.name` is another one
     while new := [k for k,(name,_) in enumerate(parts) if k not in kept and name in words]:
         kept.update(new)
-        words.update(w.lstrip('.') for k in new for w in re.findall(r'(?:\.\.\.|(?<![\w.]))\w+', parts[k][1])) # `a.name` is another name
+        words.update(w.lstrip('.') for k in new for w in re.findall(r'(?:\.\.\.|(?<![\w.]))\w+', parts[k][1]))
     return [parts[k][1] for k in sorted(kept)]
 
 # %% ../../nbs/draw/widgets.ipynb #e4a4e19e
-_string = r"'(?:\\.|[^'\\\n])*'|`(?:\\.|\$\{(?:`(?:\\.|[^`\\])*`|[^`}])*\}|[^`\\])*`|/(?![/*\s])(?:\\.|\[[^]\n]*\]|[^/\\\n])+/" # or a template, in a template too, or a regular expression
+_string = (r"'(?:\\.|[^'\\\n])*'|"
+           r"`(?:\\.|\$\{(?:`(?:\\.|[^`\\])*`|[^`}])*\}|[^`\\])*`|" # or a template, in a template too
+           r"/(?![/*\s])(?:\\.|\[[^]\n]*\]|[^/\\\n])+/") # or a regular expression
 
 def _squeezed(text): # where a sign comes twice the spaces stay: a + +b is not a++b
     text = re.sub(r'^ +|^\n', '', text, flags=re.M)
-    return re.sub(rf'({_string})| *\n?([)}}]) *| *([=,:;{{(?<>*&|!]+)[ \n]*| ([-+/]) (?![-+])', lambda m: m[1] or m[2] or m[3] or m[4], text)
+    spaced = rf'({_string})| *\n?([)}}]) *| *([=,:;{{(?<>*&|!]+)[ \n]*| ([-+/]) (?![-+])'
+    return re.sub(spaced, lambda m: m[1] or m[2] or m[3] or m[4], text)
 
 def joined(
     module:str, # a file in `convlab/static`
@@ -81,7 +85,8 @@ def page(
     "A page that opens from a disk, on a phone too."
     return f'''<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(title)}</title><style>body {{margin: 1rem; color-scheme: light dark; background: light-dark(#fff, #111)}}</style></head>
+<title>{html.escape(title)}</title>
+<style>body {{margin: 1rem; color-scheme: light dark; background: light-dark(#fff, #111)}}</style></head>
 <body><main>{body}</main></body></html>
 '''
 
@@ -126,7 +131,7 @@ class Shown:
         from IPython.display import display
         bundle,metadata = {'text/plain': repr(self), 'text/html': self.html()},{}
         if _in_colab() and self._widget:
-            view,metadata = self._widget._repr_mimebundle_() # which names Colab's manager for widgets that are not its own
+            view,metadata = self._widget._repr_mimebundle_() # names Colab's manager for widgets that are not its own
             bundle = view | {'text/html': self._still()}
         display(bundle, metadata=metadata, raw=True, display_id=self._id, update=update)
 

@@ -20,8 +20,10 @@ from ..checks import need, shaped
 def _numbers(name, x, layout):
     "`x` as a double-precision tensor of that layout, refused unless it holds nothing but finite numbers."
     try: x = torch.as_tensor(x).detach().cpu().double()
-    except (TypeError,ValueError,RuntimeError): raise TypeError(f"{name} must be a tensor; got {type(x).__name__}") from None
-    if not shaped(name, x, layout).isfinite().all(): raise ValueError(f"{name} must be finite, as spreadsheets are; it holds NaN or infinity")
+    except (TypeError,ValueError,RuntimeError):
+        raise TypeError(f"{name} must be a tensor; got {type(x).__name__}") from None
+    if not shaped(name, x, layout).isfinite().all():
+        raise ValueError(f"{name} must be finite, as spreadsheets are; it holds NaN or infinity")
     return x
 
 def _two(kernels):
@@ -35,13 +37,15 @@ def _file(path):
     path = Path(path)
     if path.suffix.lower() != '.xlsx': raise ValueError(f"path must end in .xlsx; got {path.name!r}")
     if path.is_dir(): raise IsADirectoryError(f"path must be a file; {str(path)!r} is a folder")
-    if not path.parent.is_dir(): raise FileNotFoundError(f"path is in a folder that does not exist: {str(path.parent)!r}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path is in a folder that does not exist: {str(path.parent)!r}")
     return path
 
 # %% ../../nbs/draw/workbook.ipynb #11aa0008
 def _maps(im, kernels):
     "The image and the two maps after it, as PyTorch computes them."
-    if min(im.shape) < 7: raise ValueError(f"im must be at least 7 by 7, or two such layers leave nothing; got {tuple(im.shape)}")
+    if min(im.shape) < 7:
+        raise ValueError(f"im must be at least 7 by 7, or two such layers leave nothing; got {tuple(im.shape)}")
     maps = [im]
     for k in kernels: maps.append(F.conv2d(maps[-1][None,None], k[None,None], stride=2).relu()[0,0])
     return maps
@@ -51,7 +55,8 @@ def _corners(maps):
     cols = list(accumulate((m.shape[1]+1 for m in maps[:-1]), initial=1))
     below = 3 + len(maps[1]) + 2
     if 3+len(maps[0]) > 2**20 or cols[-1]+maps[-1].shape[1]+1 > 2**14:
-        raise ValueError(f"im is too large for a sheet, which has 1,048,576 rows and 16,384 columns; got {tuple(maps[0].shape)}")
+        raise ValueError("im is too large for a sheet, which has 1,048,576 rows and "
+                         f"16,384 columns; got {tuple(maps[0].shape)}")
     return [(3,c) for c in cols],[(below,c) for c in cols[1:]]
 
 # %% ../../nbs/draw/workbook.ipynb #11aa0011
@@ -71,8 +76,8 @@ _scales = {'image': {'type': '2_color_scale', 'min_color': '#FFFFFF', 'max_color
            'map': {'type': '2_color_scale', 'min_color': '#FFFFFF', 'max_color': '#6BAED6'},
            'filter': {'type': '3_color_scale', 'min_color': '#FDB863', 'mid_color': '#FFFFFF', 'max_color': '#6BAED6',
                       'mid_type': 'num', 'mid_value': 0}}
-_one_number = {'validate': 'decimal', 'criteria': 'between', 'minimum': -1e6, 'maximum': 1e6, 'error_title': 'A filter holds numbers',
-               'error_message': 'Type a number from -1,000,000 to 1,000,000.'}
+_one_number = {'validate': 'decimal', 'criteria': 'between', 'minimum': -1e6, 'maximum': 1e6,
+               'error_title': 'A filter holds numbers', 'error_message': 'Type a number from -1,000,000 to 1,000,000.'}
 
 def _write_block(ws, corner, title, values, fmt, scale, formula=None):
     "Write `values` under `title`, or formulas that have these values; returns the block's corners."
@@ -112,7 +117,8 @@ def conv_workbook(
     kernels:torch.Tensor, # two kernels `[3,3]`, one for each layer: a list or `[2,3,3]`
     path:Path, # where to write; ends in .xlsx, in a folder that exists; a file of that name is replaced
 ) -> Path: # `path`
-    "Write a spreadsheet of two stride-2, unpadded 3 by 3 layers with ReLU; every output is a live formula. Needs the extra `xlsx`."
+    """Write a spreadsheet of two stride-2, unpadded 3 by 3 layers with ReLU; every output is a live formula.
+    Needs the extra `xlsx`."""
     xlsxwriter = need('xlsxwriter', 'xlsx')
     im,kernels,path = _numbers('im', im, '[H,W]'),_two(kernels),_file(path)
     maps = _maps(im, kernels)

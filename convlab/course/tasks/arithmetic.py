@@ -21,11 +21,14 @@ from ...trace.table import totals
 # %% ../../../nbs/solutions/04_arithmetic.ipynb #2efd1ed2
 @exercise('first_kernel', lesson='04_arithmetic', title='what a smaller first kernel saves', hints=(
     'How many weights has one filter of 5 by 5, and of 3 by 3? How many filters are there, and do their biases change?',
-    'Each weight is multiplied once for each position of the grid that the layer puts out. `conv` keeps that grid at 14 by 14 for either kernel.'))
+    'Each weight is multiplied once for each position of the grid that the layer '
+    'puts out. `conv` keeps that grid at 14 by 14 for either kernel.'))
 def _(answer):
     params,mults = 8*(25-9),14*14*8*(25-9)
     expect(answer, (params,mults), on='simple_cnn() with a first kernel of 5, and of 3', why={
-        'The multiplications were counted on the grid that comes in, 28 by 28. With stride 2 the kernel stops at 14 by 14.': (params,28*28*params),
+        'The multiplications were counted on the grid that comes in, 28 by 28. '
+        'With stride 2 the kernel stops at 14 by 14.':
+            (params,28*28*params),
         'These are what the smaller kernel has and does. How much less is it?': (8*9+8,14*14*8*9),
         'That is one filter. There are eight.': (25-9,14*14*(25-9)),
         'The pair is in the other order: parameters first.': (mults,params)})
@@ -40,22 +43,27 @@ def _(answer):
     for n,ks,stride,padding,ni,nf,groups in cases:
         conv = nn.Conv2d(ni, nf, ks, stride, padding, groups=groups)
         size = (n + 2*padding - ks)//stride + 1
-        on = f'n={n}, ks={ks}, stride={stride}, padding={padding}, ni={ni}, nf={nf}' + (f', groups={groups}' if groups > 1 else '')
+        on = (f'n={n}, ks={ks}, stride={stride}, padding={padding}, ni={ni}, nf={nf}'
+              + (f', groups={groups}' if groups > 1 else ''))
         got = call(answer, n, ks, stride, padding, ni, nf, **(dict(groups=groups) if groups > 1 else {}), on=on)
         want = size**2 * conv.weight.numel()
         expect(got, want, on=on, why={
             'It was counted at the positions of the grid that comes in.': n*n*conv.weight.numel(),
             'The biases were counted too; they are added, not multiplied.': size**2 * (conv.weight.numel()+nf),
-            'The padding was added once. It is on both sides.': ((n + padding - ks)//stride + 1)**2 * conv.weight.numel(),
-            'There is one more stop along each axis: the kernel stops at its first place too, hence the + 1.': (size-1)**2 * conv.weight.numel(),
+            'The padding was added once. It is on both sides.':
+                ((n + padding - ks)//stride + 1)**2 * conv.weight.numel(),
+            'There is one more stop along each axis: the kernel stops at its first place too, hence the + 1.':
+                (size-1)**2 * conv.weight.numel(),
             'The groups were left out. With groups a filter has ni/groups slices.': size**2 * ni*nf*ks*ks,
-            'The groups were taken twice: there are still nf filters, only their slices are fewer.': size**2 * ni*nf*ks*ks/groups**2})
+            'The groups were taken twice: there are still nf filters, only their slices are fewer.':
+                size**2 * ni*nf*ks*ks/groups**2})
     return 'One formula for every convolution: the numbers that come out, times the weights that each of them takes.'
 
 # %% ../../../nbs/solutions/04_arithmetic.ipynb #e48bd86f
 @exercise('level_bars', lesson='04_arithmetic', title='an image size without rounding', hints=(
     'The three layers put out three grids. When is each of these exactly half of the one before?',
-    'The second layer must put out a grid that can be halved twice, a multiple of 4. What happens before may be rounded.'))
+    'The second layer must put out a grid that can be halved twice, a multiple '
+    'of 4. What happens before may be rounded.'))
 def _(answer):
     n, = integers(answer, 1, 'a whole number, the side of the image in pixels')
     if not 20 <= n <= 100: raise Wrong('The image size must be a whole number from 20 to 100.', got=repr(answer))
@@ -64,33 +72,46 @@ def _(answer):
     work = [g*g*w for g,w in zip(grids[2:5], (288,1152,4608))]
     if len(set(work)) > 1:
         odd = next(g for g in grids[2:4] if g%2)
-        raise Wrong(f'The grid of {odd} is not halved exactly.', f'an image of {n} by {n}; grids {", ".join(map(str, grids[1:]))}',
+        raise Wrong(f'The grid of {odd} is not halved exactly.',
+                    f'an image of {n} by {n}; grids {", ".join(map(str, grids[1:]))}',
                     'three equal numbers', ', '.join(f'{w:,}' for w in work))
     return f'Grids {", ".join(map(str, grids[1:]))}: {work[0]:,} multiplications in each of the three layers.'
 
 # %% ../../../nbs/solutions/04_arithmetic.ipynb #cc133232
 @exercise('idle_taps', lesson='04_arithmetic', title='the same scores without idle weights', hints=(
-    '`deepcopy` the network first. Its last convolution is `net[4]`. Which rows and columns of `net[4].weight` meet pixels?',
+    '`deepcopy` the network first. Its last convolution is `net[4]`. Which rows '
+    'and columns of `net[4].weight` meet pixels?',
     'A new layer `nn.Conv2d(64, 10, 2)`, with `weight[:,:,1:,1:]` and the old bias.'))
 def _(answer):
     net = simple_cnn()
     for p in net.parameters(): nn.init.normal_(p, 0, .3)
-    x,before,on = torch.rand(8,1,28,28),deepcopy(net.state_dict()),'a simple_cnn() with random weights, and 8 random pictures'
+    x,before = torch.rand(8,1,28,28),deepcopy(net.state_dict())
+    on = 'a simple_cnn() with random weights, and 8 random pictures'
     small = call(answer, net, on=on)
-    if not isinstance(small, nn.Module): raise Wrong('The function must return a network.', on, got=type(small).__name__)
-    after = net.state_dict()
-    if after.keys() != before.keys() or any(v.shape != before[k].shape or not torch.equal(v, before[k]) for k,v in after.items()):
+    if not isinstance(small, nn.Module):
+        raise Wrong('The function must return a network.', on, got=type(small).__name__)
+    if not _alike(net.state_dict(), before):
         raise Wrong('The network that was given has been changed. Copy it first.', on)
-    w,b = net[4].weight,net[4].bias
-    with torch.no_grad():
-        h = net[:4](x)
-        expect(call(small, x, on=on), net(x), on=on, tol=1e-3, why={
-            'These are the taps of the top left; they meet padding. The others do the work.': F.conv2d(h, w[:,:,:2,:2], b).flatten(1),
-            'The bias of the last layer is missing.': F.conv2d(h, w[:,:,1:,1:]).flatten(1),
-            'The new taps are transposed: rows and columns are exchanged.': F.conv2d(h, w[:,:,1:,1:].transpose(2,3), b).flatten(1)})
+    with torch.no_grad(): expect(call(small, x, on=on), net(x), on=on, tol=1e-3, why=_wrong_taps(net, x))
     if n_params(small) != n_params(net)-64*10*5:
-        raise Wrong('The scores are right. But how many of its weights can be dropped?', on, '27,082 parameters', f'{n_params(small):,}')
+        raise Wrong('The scores are right. But how many of its weights can be dropped?', on, '27,082 parameters',
+                    f'{n_params(small):,}')
     return '27,082 parameters do what 30,282 did.'
+
+# %% ../../../nbs/solutions/04_arithmetic.ipynb #cc133233
+def _alike(a, b):
+    "Have two states of a network the same names, shapes and numbers?"
+    return a.keys() == b.keys() and all(v.shape == b[k].shape and torch.equal(v, b[k]) for k,v in a.items())
+
+def _wrong_taps(net, x):
+    "What the likely mistakes with the last layer's taps give."
+    h,w,b = net[:4](x),net[4].weight,net[4].bias
+    return {
+        'These are the taps of the top left; they meet padding. The others do the work.':
+            F.conv2d(h, w[:,:,:2,:2], b).flatten(1),
+        'The bias of the last layer is missing.': F.conv2d(h, w[:,:,1:,1:]).flatten(1),
+        'The new taps are transposed: rows and columns are exchanged.':
+            F.conv2d(h, w[:,:,1:,1:].transpose(2,3), b).flatten(1)}
 
 # %% ../../../nbs/solutions/04_arithmetic.ipynb #c0de0401
 class _Made(TorchFunctionMode):
@@ -107,18 +128,22 @@ class _Made(TorchFunctionMode):
 
     def is_view(self, out, args):
         "Does it show numbers that were there before?"
-        return any(isinstance(a, torch.Tensor) and a.untyped_storage().data_ptr() == out.untyped_storage().data_ptr() for a in args)
+        def start(t): return t.untyped_storage().data_ptr()
+        return any(isinstance(a, torch.Tensor) and start(a) == start(out) for a in args)
 
 # %% ../../../nbs/solutions/04_arithmetic.ipynb #a7ed5fa9
 @exercise('cheap_block', lesson='04_arithmetic', title='a convolution for a tenth of the work', hints=(
     'The lesson splits a convolution in two, in its last section. What would the two be here?',
     '`groups=32` gives each channel its own slice of 5 by 5; a kernel of 1 by 1 mixes the channels.'))
 def _(answer):
-    if not isinstance(answer, nn.Module): raise Wrong('The answer must be a network, such as an `nn.Sequential`.', got=type(answer).__name__)
+    if not isinstance(answer, nn.Module):
+        raise Wrong('The answer must be a network, such as an `nn.Sequential`.', got=type(answer).__name__)
     block,on = answer.cpu().float().eval(),'a batch [2,32,28,28]'
-    with torch.no_grad(), _Made() as made: shape = list(getattr(call(block, torch.rand(2,32,28,28), on=on), 'shape', ()))
+    with torch.no_grad(), _Made() as made:
+        shape = list(getattr(call(block, torch.rand(2,32,28,28), on=on), 'shape', ()))
     if shape != [2,32,28,28]:
-        raise Wrong('The shape must stay. Does each kernel have the padding that it needs?', on, 'shape [2, 32, 28, 28]', f'shape {shape}')
+        raise Wrong('The shape must stay. Does each kernel have the padding that it needs?', on,
+                    'shape [2, 32, 28, 28]', f'shape {shape}')
     mults,most = totals(arithmetic(block, (32,28,28)))['multiplications'],28*28*32*32*25
     if mults > most/10: raise Wrong('That is too much work.', on, f'{most//10:,} multiplications at most', f'{mults:,}')
     if made.numbers//2 > most/10:
@@ -127,7 +152,9 @@ def _(answer):
     box = gradient_probe(block, (32,28,28), row=14, col=14)
     sides = tuple(b-a for a,b in box) if box else (0,0)
     if min(sides) < 5: raise Wrong('An output sees too few pixels.', on, '5 by 5 pixels', ' by '.join(map(str, sides)))
-    if not _mixes(block): raise Wrong('There is an output channel that does not depend on all 32 input channels: nothing mixes the channels.', on)
+    if not _mixes(block):
+        raise Wrong('There is an output channel that does not depend on all 32 input channels: '
+                    'nothing mixes the channels.', on)
     return f'{mults:,} multiplications, {mults/most:.1%} of {most:,}.'
 
 # %% ../../../nbs/solutions/04_arithmetic.ipynb #7ce86985

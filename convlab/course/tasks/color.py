@@ -22,14 +22,16 @@ def _(answer):
         'The biases do not change: there is one for each channel out.': (8*3*5*5, 8*2*5*5 + 16),
         'Two slices are new in each kernel; the first was there before.': (8*3*5*5, 8*3*5*5),
         'These are the weights with biases. Asked for were the weights.': (8*3*5*5 + 8, 8*2*5*5),
-        'Only the first layer changes. The others see its eight maps, whatever it was made from.': (8*3*5*5, 2*(30_282)),
+        'Only the first layer changes. The others see its eight maps, whatever it was made from.':
+            (8*3*5*5, 2*(30_282)),
         'That is one kernel. There are eight.': (3*5*5, 2*5*5)})
     return 'Less than two percent of the network.'
 
 # %% ../../../nbs/solutions/06_color.ipynb #95f826bb
 @exercise('bgr_kernel', lesson='06_color', title='a kernel for blue, green, red', hints=(
     'Which slice belongs to which channel now? Rows and columns stay as they are.',
-    '`flip` turns an axis round. Counted from the end, the axis of the slices is the same for one kernel and for a batch of them.'))
+    '`flip` turns an axis round. Counted from the end, the axis of the slices '
+    'is the same for one kernel and for a batch of them.'))
 def _(answer):
     for shape in ((4,3,3,3), (3,3,5,5), (3,3,3)):
         w,on = torch.randn(shape),f'a weight of shape {list(shape)}'
@@ -37,7 +39,8 @@ def _(answer):
             'The slices are as they were.': w,
             'Red and green were exchanged. Red and blue must be.': w[...,[1,0,2],:,:],
             'The slices were moved on by one place; only red and blue change places.': w.roll(1, -3),
-            'That is the order of the kernels, the first axis. The slices are the axis before rows and columns.': w.flip(0),
+            'That is the order of the kernels, the first axis. The slices are the axis before rows and columns.':
+                w.flip(0),
             'The columns were turned round, not the slices.': w.flip(-1)})
     return 'A first layer that was trained on one order can be used on the other, for free.'
 
@@ -53,7 +56,8 @@ def _(answer):
     want = to_grey(im)[None,None]
     mean = im.mean(0)[None,None]
     b = answer.bias.detach().sum() if answer.bias is not None else 0
-    if got.shape != want.shape: raise Wrong('One map comes out, as large as the picture.', on, 'shape [1, 1, 6, 7]', f'shape {list(got.shape)}')
+    if got.shape != want.shape:
+        raise Wrong('One map comes out, as large as the picture.', on, 'shape [1, 1, 6, 7]', f'shape {list(got.shape)}')
     expect(got, want, on=on, tol=2e-3, why={
         'The three weights are equal. `to_grey` weighs the channels by how bright they seem to us.': mean,
         'The weights are right, and there is still a bias that was drawn at random.': want + b,
@@ -76,11 +80,13 @@ def _(answer):
     apart = {'red and cyan': (0.,.5), 'yellow and blue': (1/6,4/6), 'orange and azure': (.08,.58)}
     on = 'a picture [3,2,6]'
     got = torch.as_tensor(call(answer, _hued(*pairs.values(), *apart.values()).float(), on=on)).detach().double().cpu()
-    if got.shape != (2,2,6): raise Wrong('There must be two numbers for each pixel.', on, 'shape [2, 2, 6]', f'shape {list(got.shape)}')
+    if got.shape != (2,2,6):
+        raise Wrong('There must be two numbers for each pixel.', on, 'shape [2, 2, 6]', f'shape {list(got.shape)}')
     if not got.isfinite().all(): raise Wrong('There are numbers in it that are infinite or not numbers at all.')
     near,far = (got[:,0]-got[:,1]).norm(dim=0).split(3)
     least,most,worst = [list(d)[int(i)] for d,i in ((apart,far.argmin()), (apart,far.argmax()), (pairs,near.argmax()))]
-    if far.min() < 1e-6: raise Wrong('Opposite hues got the same numbers. Is the angle a whole turn?', least, 'a large distance', 'none')
+    if far.min() < 1e-6:
+        raise Wrong('Opposite hues got the same numbers. Is the angle a whole turn?', least, 'a large distance', 'none')
     if near.max() > far.min()/20:
         why = 'These two are nearly the same color. Is there a place on the circle where your numbers jump?'
         raise Wrong(why, worst, f'a distance far below {far.min():.2f}', f'{near.max():.2f}')
@@ -104,5 +110,6 @@ def _(answer):
             'The mean over the channels was taken, not the sum.': maps/ch_in + bias[:,None,None],
             'Only the first channel was used.': F.conv2d(im[None,:1], weight[:,:1], bias)[0],
             'The kernels were turned by 180 degrees.': F.conv2d(im[None], weight.flip(2,3), bias)[0],
-            'The maps of all kernels were added up. Each kernel makes a map of its own.': (maps + bias[:,None,None]).sum(0)})
+            'The maps of all kernels were added up. Each kernel makes a map of its own.':
+                (maps + bias[:,None,None]).sum(0)})
     return 'All that `nn.Conv2d` does, but for strides, padding and speed.'

@@ -13,26 +13,33 @@ from ..exercises import Wrong, call, exercise, expect, integers
 
 # %% ../../../nbs/solutions/02_convolutions.ipynb #736d493d
 @exercise('halving', lesson='02_convolutions', title='stride and padding for a 5 by 5 kernel', hints=(
-    'Which stride halves a size?', 'Put `n=7`, `ks=5` and that stride into the formula of the lesson; which padding makes it 4?'))
+    'Which stride halves a size?',
+    'Put `n=7`, `ks=5` and that stride into the formula of the lesson; which padding makes it 4?'))
 def _(answer):
     stride,padding = integers(answer, 2, 'two whole numbers, (stride, padding)')
-    if stride < 1 or padding < 0: raise Wrong('A stride is at least 1, and a padding at least 0.', got=f'stride {stride}, padding {padding}')
+    if stride < 1 or padding < 0:
+        raise Wrong('A stride is at least 1, and a padding at least 0.', got=f'stride {stride}, padding {padding}')
     sizes = [28]
     for _ in range(3): sizes.append(out_size(sizes[-1], 5, stride, padding) if sizes[-1] + 2*padding >= 5 else 0)
-    if sizes == [28,14,7,4]: return 'Half the kernel as padding, ks//2, as for 3 by 3: then the windows are centred on pixels 0, 2, 4 and so on.'
-    why = ('Stride and padding are exchanged?' if (stride,padding) == (1,2) else '' if stride == 2 else f'A stride of {stride} does not halve.')
+    if sizes == [28,14,7,4]:
+        return ('Half the kernel as padding, ks//2, as for 3 by 3: then the windows '
+                'are centred on pixels 0, 2, 4 and so on.')
+    why = ('Stride and padding are exchanged?' if (stride,padding) == (1,2) else
+           '' if stride == 2 else f'A stride of {stride} does not halve.')
     if (stride,padding) == (2,1): why = 'That is the padding for a 3 by 3 kernel.'
     raise Wrong(why, f'stride {stride}, padding {padding}', '28, 14, 7, 4', ', '.join(map(str, sizes)))
 
 # %% ../../../nbs/solutions/02_convolutions.ipynb #387cbe67
 @exercise('stride2_layer', lesson='02_convolutions', title='a stride-2 layer by hand', hints=(
     'Pad first: `F.pad(x, (1,1,1,1))`. In the padded picture the windows begin in rows and columns 0, 2, 4, …',
-    'A window is `[C,3,3]`, as is a kernel: multiply, add up all 27 or so products, add the bias of the kernel, and cut off below zero.'))
+    'A window is `[C,3,3]`, as is a kernel: multiply, add up all 27 or so '
+    'products, add the bias of the kernel, and cut off below zero.'))
 def _(answer):
     for c,h,w,nf in ((1,6,6,1), (3,7,5,2), (2,4,9,3)):
         x,weight,bias = torch.randn(c,h,w),torch.randn(nf,c,3,3),torch.randn(nf)
         on = f'x [{c},{h},{w}], weight [{nf},{c},3,3], bias [{nf}]'
-        def conv(weight=weight, bias=bias, stride=2, padding=1): return F.conv2d(x[None], weight, bias, stride, padding)[0].relu()
+        def conv(weight=weight, bias=bias, stride=2, padding=1):
+            return F.conv2d(x[None], weight, bias, stride, padding)[0].relu()
         expect(call(answer, x, weight, bias, on=on), conv(), on=on, why={
             'The bias is missing.': conv(bias=None),
             'The ReLU is missing.': F.conv2d(x[None], weight, bias, 2, 1)[0],
@@ -46,23 +53,30 @@ def _(answer):
 
 # %% ../../../nbs/solutions/02_convolutions.ipynb #da39aa1f
 @exercise('two_in_one', lesson='02_convolutions', title='the one kernel of two convolutions', hints=(
-    'What do the two convolutions, one after the other, make of a picture in which a single pixel is 1? The one kernel must do the same.',
+    'What do the two convolutions, one after the other, make of a picture in '
+    'which a single pixel is 1? The one kernel must do the same.',
     'Pad the first kernel with two rings of zeros, and convolve it with the second one, turned by 180 degrees.'))
 def _(answer):
     first,second = torch.randn(3,3),torch.randn(3,3)
     on,wide = 'two random kernels',F.pad(first, (2,)*4)[None,None]
     want = F.conv2d(wide, second.flip(0,1)[None,None])[0,0]
     expect(call(answer, first, second, on=on), want, on=on, why={
-        'That is what a single pixel turns into. A kernel is laid on as it is, so it comes out turned by 180 degrees: turn it back.': want.flip(0,1),
-        'The second kernel must be turned by 180 degrees before it is laid on the first.': F.conv2d(wide, second[None,None])[0,0],
-        'Matrices were multiplied. Here each place of the result is a sum over all pairs of weights that lead there.': first @ second,
+        'That is what a single pixel turns into. A kernel is laid on as it is, '
+        'so it comes out turned by 180 degrees: turn it back.':
+            want.flip(0,1),
+        'The second kernel must be turned by 180 degrees before it is laid on the first.':
+            F.conv2d(wide, second[None,None])[0,0],
+        'Matrices were multiplied. Here each place of the result is a sum over all pairs of weights that lead there.':
+            first @ second,
         'They were added, but what the second gets is the map of the first.': first + second})
     return 'So depth without a ReLU in between gains nothing: two such layers could have been one.'
 
 # %% ../../../nbs/solutions/02_convolutions.ipynb #13588cf8
 @exercise('spread', lesson='02_convolutions', title='the transpose of a convolution, without its matrix', hints=(
-    'A column of the matrix says where a pixel goes; so does a row of its transpose. Where does one number of the map go back to?',
-    'Each number of the map lays down the kernel, times itself, over the window that it came from. Where windows overlap, add.'))
+    'A column of the matrix says where a pixel goes; so does a row of its '
+    'transpose. Where does one number of the map go back to?',
+    'Each number of the map lays down the kernel, times itself, over the window '
+    'that it came from. Where windows overlap, add.'))
 def _(answer):
     for h,w,kh,kw in ((4,4,3,3), (2,5,2,3)):
         m,kernel,on = torch.randn(h,w),torch.randn(kh,kw),f'a map [{h},{w}] and a kernel [{kh},{kw}]'
@@ -73,6 +87,7 @@ def _(answer):
         padded = F.pad(m, (kw-1,kw-1,kh-1,kh-1))[None,None]
         expect(call(answer, m, kernel, on=on), want, on=on, why={
             'Where windows overlap the last one has won; they should add up.': last,
-            'The kernel should be laid down as it is; here it was turned by 180 degrees.': F.conv2d(padded, kernel[None,None])[0,0],
+            'The kernel should be laid down as it is; here it was turned by 180 degrees.':
+                F.conv2d(padded, kernel[None,None])[0,0],
             'The map should become larger, by kh-1 rows and kw-1 columns.': want[:h,:w]})
     return 'Training goes this way to find the gradient of a layer\'s input; PyTorch calls it conv_transpose2d.'

@@ -18,7 +18,9 @@ def nine(answer):
     "A kernel of three by three, however it was written."
     try: kernel = torch.as_tensor(answer).detach().cpu().float()
     except Exception: raise Wrong('The answer must be a kernel: three rows of three numbers.') from None
-    if kernel.shape != (3,3): raise Wrong('A kernel here has three rows of three numbers.', want='shape [3, 3]', got=f'shape {list(kernel.shape)}')
+    if kernel.shape != (3,3):
+        raise Wrong('A kernel here has three rows of three numbers.', want='shape [3, 3]',
+                    got=f'shape {list(kernel.shape)}')
     return kernel
 
 # %% ../../../nbs/solutions/01_kernels.ipynb #37d43a21
@@ -30,10 +32,17 @@ def _(answer):
     ink[:,:3] = 1
     def answers(im): return sorted({round(v, 4) for v in map_kernel(im, kernel).flatten().tolist()})
     even,lying,ends,begins = [answers(im) for im in (torch.ones(6,6), ink.T, ink, 1-ink)]
-    if any(even): raise Wrong(f'The nine numbers add up to {kernel.sum():g}: it measures ink.', 'even ground', '0', even[0])
-    if any(lying): raise Wrong('It answers to edges that lie. Its numbers should differ from column to column.', 'ink above, paper below', '0', lying)
-    if max(ends) <= 0 < max(begins): raise Wrong('It is large where ink *begins*: that is a left edge.', 'ink that ends on its right', 'more than 0', ends)
-    if max(ends) <= 0 or min(ends) < 0: raise Wrong('It should be positive at the edge, and nowhere negative.', 'ink that ends on its right', '0, and more at the edge', ends)
+    if any(even):
+        raise Wrong(f'The nine numbers add up to {kernel.sum():g}: it measures ink.', 'even ground', '0', even[0])
+    if any(lying):
+        raise Wrong('It answers to edges that lie. Its numbers should differ from column to column.',
+                    'ink above, paper below', '0', lying)
+    if max(ends) <= 0 < max(begins):
+        raise Wrong('It is large where ink *begins*: that is a left edge.', 'ink that ends on its right', 'more than 0',
+                    ends)
+    if max(ends) <= 0 or min(ends) < 0:
+        raise Wrong('It should be positive at the edge, and nowhere negative.', 'ink that ends on its right',
+                    '0, and more at the edge', ends)
     return 'Where ink begins it is negative: its map is like that of left_edge with colors exchanged.'
 
 # %% ../../../nbs/solutions/01_kernels.ipynb #ce8d72b2
@@ -62,8 +71,10 @@ def _(answer):
         expect(call(answer, im, on=on), (a**2+b**2).sqrt(), on=on, why={
             'The two maps were added: where their signs differ they cancel out.': a+b,
             'Sizes were added: an edge that slants comes out up to 41 % too strong.': a.abs()+b.abs(),
-            'The root is missing.': a**2+b**2, 'Only edges that lie are there.': a.abs(), 'Only upright edges are there.': b.abs(),
-            'The larger of the two was taken: an edge that slants comes out up to 29 % too weak.': torch.maximum(a.abs(), b.abs())})
+            'The root is missing.': a**2+b**2, 'Only edges that lie are there.': a.abs(),
+            'Only upright edges are there.': b.abs(),
+            'The larger of the two was taken: an edge that slants comes out up to 29 % too weak.':
+                torch.maximum(a.abs(), b.abs())})
     return 'Sobel\'s operator of 1968 does this, with a 2 in the middle of its rows.'
 
 # %% ../../../nbs/solutions/01_kernels.ipynb #e11e6450
@@ -76,7 +87,9 @@ def _(answer):
         def conv(im, k, **kwargs): return F.conv2d(im[None,None], k[None,None], **kwargs)[0,0]
         want = conv(im, kernel)
         expect(call(answer, im, kernel, on=on), want, on=on, why={
-            'The kernel was turned by 180 degrees: that is the convolution of mathematics. Here the kernel is laid on as it is.': conv(im, kernel.flip(0, 1)),
+            'The kernel was turned by 180 degrees: that is the convolution of '
+            'mathematics. Here the kernel is laid on as it is.':
+                conv(im, kernel.flip(0, 1)),
             'The picture was padded first.': conv(im, kernel, padding=(kh//2,kw//2)),
             'The mean of the products was taken, not their sum.': want/(kh*kw),
             'The last row and the last column are missing: H-kh+1 windows fit.': want[:-1,:-1],
@@ -94,7 +107,8 @@ def _said(answer, ims, digit):
     "What the answer says of digits, as a list of bools; the labels 3 and 7 are understood too."
     said = [call(answer, im, on=f'a {digit}') for im in ims]
     try: said = [v if isinstance(v, bool) else float(v) for v in said]
-    except Exception: raise Wrong('It should say True or False of one picture.', f'a {digit}', got=f'{said[0]!r:.60}') from None
+    except Exception:
+        raise Wrong('It should say True or False of one picture.', f'a {digit}', got=f'{said[0]!r:.60}') from None
     return [v == 7 if set(said) <= {3,7} else bool(v) for v in said]
 
 # %% ../../../nbs/solutions/01_kernels.ipynb #d6a50306

@@ -14,7 +14,8 @@ from .kernels import validation_digits
 
 # %% ../../../nbs/solutions/03_first_cnn.ipynb #a41297cd
 @exercise('other_sizes', lesson='03_first_cnn', title='a network on pictures of another size', hints=(
-    'Follow the grid through five layers: each makes (n+1)//2 of n.', 'The last grid has two channels, and `Flatten` writes down all that is in them.'))
+    'Follow the grid through five layers: each makes (n+1)//2 of n.',
+    'The last grid has two channels, and `Flatten` writes down all that is in them.'))
 def _(answer):
     expect(answer, (2,8), on='32 by 32, and 33 by 33', why={
         'That is the side of the last grid. It is a square, and there are two channels.': (1,2),
@@ -26,7 +27,8 @@ def _(answer):
 # %% ../../../nbs/solutions/03_first_cnn.ipynb #1d9f87c3
 @exercise('any_size', lesson='03_first_cnn', title='a network for pictures of any size', hints=(
     'How large the last grid is depends on the picture. Which layer makes one number of a grid of any size?',
-    '`nn.AdaptiveAvgPool2d(1)` takes the mean of each channel; `nn.Flatten` and a linear layer from the channels to two scores can follow.'))
+    '`nn.AdaptiveAvgPool2d(1)` takes the mean of each channel; `nn.Flatten` and '
+    'a linear layer from the channels to two scores can follow.'))
 def _(answer):
     model = call(answer) if isinstance(answer, type) else answer
     if isinstance(model, nn.Module):
@@ -36,8 +38,11 @@ def _(answer):
         x,on = torch.randn(3,1,*size),f'3 pictures of {size[0]} by {size[1]}'
         with torch.no_grad(): y = call(model, x, on=on)
         shape = list(getattr(y, 'shape', ()))
-        if shape == [3,2,1,1]: raise Wrong('Two axes of length one are left: `nn.Flatten` drops them.', on, 'shape [3, 2]', f'shape {shape}')
-        if shape != [3,2]: raise Wrong('The result should be two scores for each picture.', on, 'shape [3, 2]', f'shape {shape}')
+        if shape == [3,2,1,1]:
+            raise Wrong('Two axes of length one are left: `nn.Flatten` drops them.', on, 'shape [3, 2]',
+                        f'shape {shape}')
+        if shape != [3,2]:
+            raise Wrong('The result should be two scores for each picture.', on, 'shape [3, 2]', f'shape {shape}')
         alike = call(model, x*0, on=on)
         if torch.allclose(y, alike): raise Wrong('The scores do not depend on the picture.', on)
     return 'Its weights do not know the size of a picture, as long as no linear layer sees a grid.'
@@ -56,7 +61,8 @@ def _(answer):
 
 # %% ../../../nbs/solutions/03_first_cnn.ipynb #1e6cc78f
 @exercise('paper_conv', lesson='03_first_cnn', title='padding with paper', hints=(
-    'With which number should the picture go on beyond its border?', '`F.pad` has an argument `value`; after it the convolution itself needs no padding.'))
+    'With which number should the picture go on beyond its border?',
+    '`F.pad` has an argument `value`; after it the convolution itself needs no padding.'))
 def _(answer):
     ink = torch.zeros(2,1,9,8)
     ink[:,:,3:6,2:6] = torch.rand(2,1,3,4)
@@ -67,8 +73,10 @@ def _(answer):
         'That was padded with zeros, which are light grey here.': conv(0.),
         'That was not padded.': F.conv2d(x, kernel[None,None]),
         'That was padded with ink.': conv(x.max().item()),
-        'Paper became 0 before the convolution, so the numbers are no longer the normalized ones.': F.conv2d(x-x.min(), kernel[None,None], padding=1)})
-    return 'PyTorch has no layer for it, but padding_mode="replicate" of nn.Conv2d does the same where there is paper at the border.'
+        'Paper became 0 before the convolution, so the numbers are no longer the normalized ones.':
+            F.conv2d(x-x.min(), kernel[None,None], padding=1)})
+    return ('PyTorch has no layer for it, but padding_mode="replicate" of '
+            'nn.Conv2d does the same where there is paper at the border.')
 
 # %% ../../../nbs/solutions/03_first_cnn.ipynb #2e39e013
 @exercise('thousand_weights', lesson='03_first_cnn', title='3s from 7s with a thousand weights', hints=(
@@ -76,12 +84,17 @@ def _(answer):
     '`simple_cnn((1,3,4,5,6,2), ks0=3)` has 713. A higher learning rate, such as 0.02, helps small networks.'))
 def _(answer):
     if not isinstance(answer, nn.Module): raise Wrong('The answer must be the network itself, such as `learn.model`.')
-    if (n := sum(p.numel() for p in answer.parameters())) > 1000: raise Wrong('Too many weights.', want='at most 1,000', got=f'{n:,}')
+    if (n := sum(p.numel() for p in answer.parameters())) > 1000:
+        raise Wrong('Too many weights.', want='at most 1,000', got=f'{n:,}')
     ims,labels = validation_digits()
     x,on = (ims[:,None].float()/255-.1307)/.3081,f'{len(ims):,} validation digits'
     with torch.no_grad(): scores = call(answer.cpu().eval(), x, on=on)
-    if list(scores.shape) != [len(x),2]: raise Wrong('There should be two scores for each digit, for 3 and for 7.', on, f'shape [{len(x)}, 2]', f'shape {list(scores.shape)}')
+    if list(scores.shape) != [len(x),2]:
+        raise Wrong('There should be two scores for each digit, for 3 and for 7.', on, f'shape [{len(x)}, 2]',
+                    f'shape {list(scores.shape)}')
     share = ((scores.argmax(1) == 1) == (labels == 7)).float().mean().item()
-    why = 'Has it been trained?' if .3 < share < .7 else 'It says 3 for 7 and 7 for 3.' if share < .3 else 'Train longer, or at another rate, or change the channels.'
+    why = ('Has it been trained?' if .3 < share < .7 else
+           'It says 3 for 7 and 7 for 3.' if share < .3 else
+           'Train longer, or at another rate, or change the channels.')
     if share < .97: raise Wrong(why, on, '97 % right or more', f'{share:.1%}')
     return f'{share:.1%} with {n} weights.'

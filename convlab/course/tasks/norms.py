@@ -14,13 +14,15 @@ from ..exercises import Wrong, exercise, expect, call
 # %% ../../../nbs/solutions/09_batchnorm.ipynb #fd101b43
 @exercise('one_digit', lesson='09_batchnorm', title='where a batch of one digit fails', hints=(
     'Normalizing takes the deviation of the numbers in a channel. How many numbers must there be, at least?',
-    'Follow the shapes for one digit: 14 by 14, 7 by 7, and so on. A channel has as many numbers as its map has places.'))
+    'Follow the shapes for one digit: 14 by 14, 7 by 7, and so on. A channel '
+    'has as many numbers as its map has places.'))
 def _(answer):
     expect(answer, 4, why={
         'The first layer has 14 × 14 numbers in each channel, and so plenty to take a mean and a deviation of.': 0,
         'Layer 3 has maps of 2 × 2: four numbers in each channel are enough.': 3,
         'There are five layers with batch normalization, counted from 0 to 4; 5 is the Flatten.': 5})
-    return 'Its maps are 1 × 1: one digit gives a channel a single number, whose deviation is 0. Places count like digits, so the layers before have enough.'
+    return ('Its maps are 1 × 1: one digit gives a channel a single number, whose deviation '
+            'is 0. Places count like digits, so the layers before have enough.')
 
 # %% ../../../nbs/solutions/09_batchnorm.ipynb #bc11b283
 @exercise('batchnorm_numbers', lesson='09_batchnorm', title='numbers that batch normalization adds', hints=(
@@ -35,7 +37,8 @@ def _(answer):
             'The last layer is normalized too.': (2*(n-channels[-1]), 2*(n-channels[-1])+layers-1),
             'The image itself is not normalized.': (2*(n+channels[0]), 2*(n+channels[0])+layers),
             'It is learned first, remembered second.': (2*n+layers, 2*n),
-            'Each channel learns two numbers, a factor and a shift, and remembers two, a mean and a variance.': (n, n+layers)})
+            'Each channel learns two numbers, a factor and a shift, and remembers two, a mean and a variance.':
+                (n, n+layers)})
     return 'Two to learn and two to remember per channel, and one count of batches per layer.'
 
 # %% ../../../nbs/solutions/09_batchnorm.ipynb #b6539120
@@ -49,7 +52,9 @@ def _(answer):
         on,want = f'the means of 8 channels; n={n}',means[:n+1].mean(0)
         got = call(answer, running, new, n, on=on)
         expect(got, want, on=on, why={
-            'A tenth of the way each time is the running average of `momentum=0.1`. Here all batches are to count the same.': .9*running + .1*new,
+            'A tenth of the way each time is the running average of '
+            '`momentum=0.1`. Here all batches are to count the same.':
+                .9*running + .1*new,
             'With the new one there are n+1 batches.': running + (new-running)/max(n, 1),
             'That is the new mean alone.': new,
             'That is half of each: the newest batch would count as much as all before it.': (running+new)/2,
@@ -70,30 +75,40 @@ def _folded(conv, bn, eps=None, root=True, mean=True, own_bias=True):
     var = bn.running_var + (bn.eps if eps is None else eps)
     scale = (1 if bn.weight is None else bn.weight)/(var.sqrt() if root else var)
     b = conv.bias if own_bias and conv.bias is not None else 0
-    return conv.weight*scale[:,None,None,None],(b-(bn.running_mean if mean else 0))*scale + (0 if bn.bias is None else bn.bias)
+    shift = 0 if bn.bias is None else bn.bias
+    return conv.weight*scale[:,None,None,None],(b-(bn.running_mean if mean else 0))*scale + shift
 
 # %% ../../../nbs/solutions/09_batchnorm.ipynb #9992e4a7
 @exercise('fold', lesson='09_batchnorm', title='fold batch normalization into the convolution before it', hints=(
-    'Write out what a channel of the output is: gamma*(conv(x)-mean)/sqrt(var+eps) + beta. What multiplies conv(x), and what is added?',
-    'The factor multiplies all weights of that *output* channel, the first axis of the weight, and the bias of the convolution too.'))
+    'Write out what a channel of the output is: '
+    'gamma*(conv(x)-mean)/sqrt(var+eps) + beta. What multiplies conv(x), and what is added?',
+    'The factor multiplies all weights of that *output* channel, the first axis '
+    'of the weight, and the bias of the convolution too.'))
 @torch.no_grad()
 def _(answer):
-    for kwargs,more in (({}, ''), (dict(bias=False), ', no bias in the convolution'), (dict(affine=False), ', no gamma and beta')):
-        conv,bn = _pair(**kwargs)
-        x,on = torch.randn(2, 3, 8, 8),f'a convolution from 3 to 5 channels, stride 2, padding 1, and batch normalization{more}'
+    cases = ({}, ''), (dict(bias=False), ', no bias in the convolution'), (dict(affine=False), ', no gamma and beta')
+    for kwargs,more in cases:
+        (conv,bn),x = _pair(**kwargs),torch.randn(2, 3, 8, 8)
+        on = f'a convolution from 3 to 5 channels, stride 2, padding 1, and batch normalization{more}'
         want,w0 = bn(conv(x)),conv.weight.clone()
         got = call(answer, conv, bn, on=on)
         if not isinstance(got, nn.Conv2d): raise Wrong('', on, 'an nn.Conv2d', type(got).__name__)
         if (got.stride,got.padding) != (conv.stride,conv.padding):
-            raise Wrong('Take over stride and padding.', on, 'stride (2, 2), padding (1, 1)', f'stride {got.stride}, padding {got.padding}')
-        def out(**kw): return F.conv2d(x, *_folded(conv, bn, **kw), stride=2, padding=1)
-        if torch.equal(conv.weight, w0): why = {
-            '`eps` is missing.': out(eps=0), 'Divide by the standard deviation, the root of the variance.': out(root=False),
-            'The running mean is missing.': out(mean=False), 'The bias of the convolution is missing: it is scaled too.': out(own_bias=False),
-            'That is the convolution alone.': conv(x)}
-        else: why = {}
-        expect(got(x), want, on=on, why=why)
+            raise Wrong('Take over stride and padding.', on, 'stride (2, 2), padding (1, 1)',
+                        f'stride {got.stride}, padding {got.padding}')
+        expect(got(x), want, on=on, why=_misfolded(conv, bn, x) if torch.equal(conv.weight, w0) else {})
     return 'Half of the layers are gone, and the answers are the same.'
+
+# %% ../../../nbs/solutions/09_batchnorm.ipynb #9992e4a8
+def _misfolded(conv, bn, x):
+    "What the likely mistakes make of `x`."
+    def out(**kw): return F.conv2d(x, *_folded(conv, bn, **kw), stride=2, padding=1)
+    return {
+        '`eps` is missing.': out(eps=0),
+        'Divide by the standard deviation, the root of the variance.': out(root=False),
+        'The running mean is missing.': out(mean=False),
+        'The bias of the convolution is missing: it is scaled too.': out(own_bias=False),
+        'That is the convolution alone.': conv(x)}
 
 # %% ../../../nbs/solutions/09_batchnorm.ipynb #e77b1456
 def _digit_norm(x, weight, bias, axes=(1,2,3), eps=1e-5, correction=0, root=True):
@@ -105,7 +120,8 @@ def _digit_mistakes(x):
     one,zero = torch.ones(x.shape[1]),torch.zeros(x.shape[1])
     return {
         'That is batch normalization: the mean goes over the digits too.': _digit_norm(x, one, zero, (0,2,3)),
-        'Each channel was normalized by itself. All channels of a digit share one mean and one deviation.': _digit_norm(x, one, zero, (2,3)),
+        'Each channel was normalized by itself. All channels of a digit share one mean and one deviation.':
+            _digit_norm(x, one, zero, (2,3)),
         'All digits were normalized together.': _digit_norm(x, one, zero, (0,1,2,3)),
         'That went over the channels only, at each place by itself.': _digit_norm(x, one, zero, (1,)),
         'It was divided by the variance. Take its root.': _digit_norm(x, one, zero, root=False),
@@ -130,7 +146,9 @@ def _(answer):
     expect(call(m, x, on=on), _digit_norm(x, w, b), on=on+', with other parameters', tol=1e-3, why={
         'Gamma is not used.': _digit_norm(x, one, b), 'Beta is not used.': _digit_norm(x, w, zero)})
     expect(call(m, x[:1], on=on), _digit_norm(x[:1], w, b), on='the first of them alone', tol=1e-3)
-    expect(call(m.eval(), x, on=on), _digit_norm(x, w, b), on=on+', in eval', tol=1e-3, why={'In eval it should do the same as in training.': x})
+    expect(call(m.eval(), x, on=on), _digit_norm(x, w, b), on=on+', in eval', tol=1e-3,
+           why={'In eval it should do the same as in training.': x})
     flat = call(m, torch.full((1,6,5,5), 3.), on='a digit of one value')
-    if not flat.isfinite().all(): raise Wrong('The variance of a constant is 0: that is what `eps` is for.', 'a digit of one value', 'beta', 'NaN or infinity')
-    return "It is PyTorch's `nn.GroupNorm(1, nf)`, which lesson 12 compares with the others."
+    if flat.isfinite().all(): return "It is PyTorch's `nn.GroupNorm(1, nf)`, which lesson 12 compares with the others."
+    raise Wrong('The variance of a constant is 0: that is what `eps` is for.', 'a digit of one value', 'beta',
+                'NaN or infinity')

@@ -33,11 +33,15 @@ def _(answer):
 def _(answer):
     for size,jump,ks,stride,dilation in ((1,1,3,1,1), (1,1,3,1,2), (5,2,3,2,3), (9,4,5,1,4), (7,2,2,3,2), (4,3,1,2,5)):
         on = f'size={size}, jump={jump}, ks={ks}, stride={stride}, dilation={dilation}'
-        expect(call(answer, size, jump, ks, stride, dilation, on=on), (size + (ks-1)*dilation*jump, jump*stride), on=on, why={
+        got,want = call(answer, size, jump, ks, stride, dilation, on=on),(size + (ks-1)*dilation*jump, jump*stride)
+        expect(got, want, on=on, why={
             'The dilation was left out.': (size + (ks-1)*jump, jump*stride),
-            'ks*dilation is one dilation too many: there are ks-1 gaps between ks taps.': (size + (ks*dilation-1)*jump, jump*stride),
-            'Windows move as before: the jump is multiplied by the stride only.': (size + (ks-1)*dilation*jump, jump*stride*dilation),
-            'The size grows by steps of the map that comes in, before the stride.': (size + (ks-1)*dilation*jump*stride, jump*stride),
+            'ks*dilation is one dilation too many: there are ks-1 gaps between ks taps.':
+                (size + (ks*dilation-1)*jump, jump*stride),
+            'Windows move as before: the jump is multiplied by the stride only.':
+                (size + (ks-1)*dilation*jump, jump*stride*dilation),
+            'The size grows by steps of the map that comes in, before the stride.':
+                (size + (ks-1)*dilation*jump*stride, jump*stride),
             'The pair is in the other order: size first.': (jump*stride, size + (ks-1)*dilation*jump)})
     return 'Four layers of 3 with dilations 1, 2, 4, 8 see 31 pixels.'
 
@@ -47,7 +51,9 @@ def _(answer):
     'Cut at the end: `max(0, first)`, and `min(n, last+1)` for one after the last.'))
 def _(answer):
     cnn = [(5,2,2)] + [(3,2,1)]*4
-    for row,layers,n in ((1,[(3,2,0),(3,2,0)],22), (2,[(5,1,0),(2,2,0)],20), (3,cnn[:2],28), (0,cnn[:3],28), (6,cnn[:2],28), (0,cnn,28)):
+    cases = ((1,[(3,2,0),(3,2,0)],22), (2,[(5,1,0),(2,2,0)],20),
+             (3,cnn[:2],28), (0,cnn[:3],28), (6,cnn[:2],28), (0,cnn,28))
+    for row,layers,n in cases:
         on = f'row {row}, layers {layers}, a picture of {n} rows'
         first,last = _walk(row, layers)
         turned = _walk(row, layers[::-1])
@@ -55,22 +61,27 @@ def _(answer):
             'Rows outside the picture must be cut off: there is padding.': (first, last+1),
             'The second number should be one after the last row, as in a slice.': (max(0,first), min(n-1,last)),
             'The padding was left out.': tuple(min(max(0,v),n) for v in _walk(row, [(k,s,0) for k,s,_ in layers], 1)),
-            'The layers were walked in the wrong order: begin with the last one.': (max(0,turned[0]), min(n,turned[1]+1)),
-            'The last row comes from ks-1 rows further, not from ks.': (max(0,first), min(n,_walk(row, layers, 1, 0)[1]))})
+            'The layers were walked in the wrong order: begin with the last one.':
+                (max(0,turned[0]), min(n,turned[1]+1)),
+            'The last row comes from ks-1 rows further, not from ks.':
+                (max(0,first), min(n,_walk(row, layers, 1, 0)[1]))})
     return 'This walk is what a spreadsheet does when it traces precedents.'
 
+# %% ../../../nbs/solutions/05_receptive_fields.ipynb #f90a81f2
 def _walk(row, layers, after=0, less=1):
     first = last = row
     for ks,stride,padding in reversed(layers): first,last = first*stride - padding, last*stride - padding + ks-less
     return first,last+after
 
 # %% ../../../nbs/solutions/05_receptive_fields.ipynb #02cb7feb
-@exercise('field_on_a_budget', lesson='05_receptive_fields', title='a network with a given field, and few parameters', hints=(
+@exercise('field_on_a_budget', lesson='05_receptive_fields',
+          title='a network with a given field, and few parameters', hints=(
     'What did the lesson use to see 31 pixels with four layers?',
     'With dilation `d`, a kernel of 3 needs padding `d` to keep the size of the map.'))
 def _(answer):
     on = 'pictures [2,1,64,64]'
-    if not isinstance(answer, nn.Module): raise Wrong('The answer must be a network, such as an `nn.Sequential`.', got=type(answer).__name__)
+    if not isinstance(answer, nn.Module):
+        raise Wrong('The answer must be a network, such as an `nn.Sequential`.', got=type(answer).__name__)
     net = answer.cpu().float().eval()
     with torch.no_grad(): y = call(net, torch.rand(2,1,64,64), on=on)
     shape = list(getattr(y, 'shape', ()))
@@ -82,6 +93,8 @@ def _(answer):
     sides = tuple(b-a for a,b in box) if box else (0,0)
     if sides != (31,31):
         why = '' if min(sides) else 'It does not depend on the picture.'
-        raise Wrong(why, f'the position in row 32, column 32; {used:,} parameters', 'a field of 31 by 31', ' by '.join(map(str, sides)))
-    if used > 2500: raise Wrong('The field is right, but the network is too large.', on, '2,500 parameters at most', f'{used:,}')
+        raise Wrong(why, f'the position in row 32, column 32; {used:,} parameters', 'a field of 31 by 31',
+                    ' by '.join(map(str, sides)))
+    if used > 2500:
+        raise Wrong('The field is right, but the network is too large.', on, '2,500 parameters at most', f'{used:,}')
     return f'31 by 31 pixels with {used:,} parameters.'

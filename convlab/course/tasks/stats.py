@@ -36,17 +36,20 @@ def _share(x, eps=0.05, two_sided=False): return ((x.abs() if two_sided else x) 
 def _(answer):
     x = torch.randn(4, 3, 5, 5)
     x[0,0,0] = torch.tensor([.25, -.25, 0, 3, -3])
-    for kwargs,on in (({}, 'eps=0.05'), (dict(eps=.25), 'eps=0.25'), (dict(eps=.25, two_sided=True), 'eps=0.25, two_sided=True')):
+    for kwargs in ({}, dict(eps=.25), dict(eps=.25, two_sided=True)):
+        on = ', '.join(f'{k}={v}' for k,v in (dict(eps=.05) | kwargs).items())
         got,want = call(answer, x, on=on, **kwargs),_share(x, **kwargs)
         eps,two = kwargs.get('eps', .05),kwargs.get('two_sided', False)
         y = x.abs() if two else x
         expect(got, want, on=f'random numbers [4,3,5,5], {on}', why={
             'That is how many there are. Divide by the number of all.': want*x.numel(),
             'That is in per cent. A share is from 0 to 1.': 100*want,
-            'Not two-sided it should count all negative numbers, too: ReLU will turn them into zero.' if not two else
-                'That also counts all negative numbers. Two-sided, only those down to -eps count.': _share(x, eps, not two),
+            ('That also counts all negative numbers. Two-sided, only those down to -eps count.' if two else
+             'Not two-sided it should count all negative numbers, too: ReLU will turn them into zero.'):
+                _share(x, eps, not two),
             'The ends count too: at most eps, not less than eps.': (y < eps).double().mean(),
-            'Something else than the numbers near zero was counted: is the comparison turned round?': (y > eps).double().mean(),
+            'Something else than the numbers near zero was counted: is the comparison turned round?':
+                (y > eps).double().mean(),
             'That is for eps=0.05. Does your function use its `eps`?': _share(x, .05, two)})
     return 'Before ReLU the one-sided share is the one that matters: all of it will be zero, or nearly.'
 
@@ -80,7 +83,8 @@ def _(answer):
         'Those are the channels that are alive.': where(alive.any(0)),
         'Channel 2 is above zero in the first batch. Dead means: in no batch of the epoch.': where(~alive.all(0)),
         'That is the last batch alone.': where(~alive[-1]),
-        'A channel whose mean is not above zero may be alive for some digits: look for its largest number.': where(mean <= 0),
+        'A channel whose mean is not above zero may be alive for some digits: look for its largest number.':
+            where(mean <= 0),
         'Channel 4 puts out zeros. Zero is not above zero: it gets no gradient either.': [1],
         'Channel 5 is above zero at one place of one digit, so it is alive.': [1,4,5]})
     return 'A single number above zero, anywhere, keeps a channel alive: it lets a gradient through.'
@@ -88,34 +92,45 @@ def _(answer):
 # %% ../../../nbs/solutions/07_activation_stats.ipynb #4eba7595
 def _net():
     "Some ReLUs are deep down, one is at the top; there is another activation, too."
-    return nn.Sequential(nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU()), nn.Sequential(nn.Sequential(nn.Conv2d(3, 3, 3), nn.ReLU(inplace=True)), nn.Sigmoid()),
+    return nn.Sequential(nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU()),
+                         nn.Sequential(nn.Sequential(nn.Conv2d(3, 3, 3), nn.ReLU(inplace=True)), nn.Sigmoid()),
                          nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten())
 
 # %% ../../../nbs/solutions/07_activation_stats.ipynb #96614d9d
 @exercise('leaky', lesson='07_activation_stats', title='leaky units in place of ReLU', hints=(
-    '`model.named_children()` gives the names and the modules one level down, and `setattr(model, name, new)` puts another in place.',
+    '`model.named_children()` gives the names and the modules one level down, '
+    'and `setattr(model, name, new)` puts another in place.',
     'For what lies deeper, call `leaky` itself on each child that is no ReLU.'))
 def _(answer):
     net,x,on = _net(),torch.randn(4, 1, 9, 9),'a network with ReLUs at several depths, one of them inplace'
     before = {k: v.clone() for k,v in net.state_dict().items()}
     got = call(answer, net, on=on)
     if not isinstance(got, nn.Module): raise Wrong('Return the model.', on, got=type(got).__name__)
-    kinds = [type(m) for m in got.modules()]
-    deep = 'Those that are left are inside other modules: go deeper.' if not any(isinstance(m, nn.ReLU) for m in got.children()) else ''
-    if (left := kinds.count(nn.ReLU)) == 3 and idle(answer): raise Unanswered('No ReLU has been replaced.')
-    if left: raise Wrong(deep, on, 'no nn.ReLU left, of 3', f'{left} left')
-    if nn.Sigmoid not in kinds: raise Wrong('The Sigmoid is no ReLU: leave it.', on, 'a Sigmoid', 'none')
-    expect(kinds.count(nn.LeakyReLU), 3, on=f'{on}: how many nn.LeakyReLU')
-    slopes = {m.negative_slope for m in got.modules() if isinstance(m, nn.LeakyReLU)}
-    expect(sorted(slopes), [0.1], on=on, why={'That is the slope of `nn.LeakyReLU()` when it is not told: pass 0.1.': [0.01]})
+    _units(got, answer, on)
     after = got.state_dict()
-    if list(after) != list(before): raise Wrong('Keep the names of the layers.', on, str(list(before)), str(list(after)))
-    if not all(torch.equal(after[k], v) for k,v in before.items()): raise Wrong('The weights are others: change the model that was given, make no new one.', on)
+    if list(after) != list(before):
+        raise Wrong('Keep the names of the layers.', on, str(list(before)), str(list(after)))
+    if not all(torch.equal(after[k], v) for k,v in before.items()):
+        raise Wrong('The weights are others: change the model that was given, make no new one.', on)
     want = _net()
     for block,name in ((want[0], '1'), (want[1][0], '1'), (want, '3')): setattr(block, name, nn.LeakyReLU(.1))
     want.load_state_dict(before)
     expect(got(x), want(x), on='four pictures, through the new network')
     return 'Below zero there is a slope now, so a gradient: train it and count the dead.'
+
+# %% ../../../nbs/solutions/07_activation_stats.ipynb #96614d9e
+def _units(got, answer, on):
+    "Refuse a network in which not every ReLU, and nothing else, has become a leaky unit of slope 0.1."
+    kinds = [type(m) for m in got.modules()]
+    on_top = any(isinstance(m, nn.ReLU) for m in got.children())
+    deep = '' if on_top else 'Those that are left are inside other modules: go deeper.'
+    if (left := kinds.count(nn.ReLU)) == 3 and idle(answer): raise Unanswered('No ReLU has been replaced.')
+    if left: raise Wrong(deep, on, 'no nn.ReLU left, of 3', f'{left} left')
+    if nn.Sigmoid not in kinds: raise Wrong('The Sigmoid is no ReLU: leave it.', on, 'a Sigmoid', 'none')
+    expect(kinds.count(nn.LeakyReLU), 3, on=f'{on}: how many nn.LeakyReLU')
+    slopes = {m.negative_slope for m in got.modules() if isinstance(m, nn.LeakyReLU)}
+    expect(sorted(slopes), [0.1], on=on, why={
+        'That is the slope of `nn.LeakyReLU()` when it is not told: pass 0.1.': [0.01]})
 
 # %% ../../../nbs/solutions/07_activation_stats.ipynb #f517ad9b
 class _Kill(Callback):
@@ -141,33 +156,52 @@ def _learner(*cbs):
     return Learner(DataLoaders(batches(6), batches(2)), net, loss_func=nn.functional.cross_entropy, cbs=list(cbs))
 
 def _run(cls, layer, at, units, on):
-    "Train for two epochs of six batches. How many batches were seen, what was kept, how many hooks are left, which epoch came last."
+    "Train for two epochs of six batches: the number of batches seen, what was kept, the hooks left, the last epoch."
     kill,alarm = _Kill(layer, at, units),call(cls, on=on)
     if not isinstance(alarm, Callback): raise Wrong('It must be a fastai `Callback`.', on, got=type(alarm).__name__)
     learn = _learner(kill, alarm)
     with learn.no_bar(), learn.no_logging(): call(learn.fit, 2, 1e-3, on=on, none=True)
-    return kill.seen,getattr(alarm, 'layer', 'nothing'),sum(len(m._forward_hooks) for m in learn.model.modules()),learn.epoch
+    hooks = sum(len(m._forward_hooks) for m in learn.model.modules())
+    return kill.seen,getattr(alarm, 'layer', 'nothing'),hooks,learn.epoch
 
 # %% ../../../nbs/solutions/07_activation_stats.ipynb #652c9744
 @exercise('stop_when_dead', lesson='07_activation_stats', title='a callback that stops when a layer dies', hints=(
-    'Begin with `SimpleStats`: its hook sees `out`. Which question to `out` is true only if nothing is above zero? Ask it only in training.',
-    'A hook may set `self.layer`; `after_batch` looks at it and raises `CancelFitException`. `after_fit` runs after that too: take the hooks away there.'))
+    'Begin with `SimpleStats`: its hook sees `out`. Which question to `out` is '
+    'true only if nothing is above zero? Ask it only in training.',
+    'A hook may set `self.layer`; `after_batch` looks at it and raises '
+    '`CancelFitException`. `after_fit` runs after that too: take the hooks away there.'))
 def _(answer):
-    two = 'two epochs of 6 batches'
-    seen,layer,hooks,_ = _run(answer, 0, 99, None, f'{two}, all layers alive')
+    _goes_on(answer, 'two epochs of 6 batches')
+    for at in (3,7): _stops(answer, at, f'two epochs of 6 batches, layer 1.0 dies in batch {at+1}')
+    return 'It stops in the very batch in which a layer dies, and for nothing less.'
+
+# %% ../../../nbs/solutions/07_activation_stats.ipynb #652c9745
+def _goes_on(answer, two):
+    "Refuse a callback that stops while every layer is alive, or for less than a dead layer."
     on = f'{two}, all layers alive'
-    if seen < 12: raise Wrong('It stops though nothing has died: a whole layer must be silent for a whole batch.', on, '12 batches', f'{seen}')
+    seen,layer,hooks,_ = _run(answer, 0, 99, None, on)
+    if seen < 12:
+        raise Wrong('It stops though nothing has died: a whole layer must be silent for a whole batch.', on,
+                    '12 batches', f'{seen}')
     if layer is not None: raise Wrong('`layer` must be None if all goes well.', on, 'None', repr(layer))
     if hooks: raise Wrong('Remove the hooks after the fit.', on, 'no hooks left', f'{hooks} left')
     on = f'{two}, three of the four channels of layer 0.0 die'
-    if _run(answer, 0, 3, 3, on)[0] < 12: raise Wrong('A single channel that is alive keeps a layer alive.', on, '12 batches', 'fewer')
+    if _run(answer, 0, 3, 3, on)[0] < 12:
+        raise Wrong('A single channel that is alive keeps a layer alive.', on, '12 batches', 'fewer')
     on = f'{two}, all scores of the last convolution are negative'
-    if _run(answer, 2, 0, None, on)[0] < 12: raise Wrong('The last convolution has no ReLU behind it: there it is no harm.', on, '12 batches', 'fewer')
-    for at in (3,7):
-        on = f'{two}, layer 1.0 dies in batch {at+1}'
-        seen,layer,hooks,epoch = _run(answer, 1, at, None, on)
-        late = 'It goes on with the next epoch: CancelEpochException ends an epoch only.' if at < 6 and epoch else 'It does not stop in time.'
-        if seen > at+1: raise Wrong(late, on, f'{at+1} batches', f'{seen}')
-        if layer != '1.0': raise Wrong('`layer` is the name that the layer has in the model, as `named_modules` gives it.', on, "'1.0'", repr(layer))
-        if hooks: raise Wrong('Remove the hooks, however the fit ends: `after_fit` runs after a CancelFitException too.', on, 'no hooks left', f'{hooks} left')
-    return 'It stops in the very batch in which a layer dies, and for nothing less.'
+    if _run(answer, 2, 0, None, on)[0] < 12:
+        raise Wrong('The last convolution has no ReLU behind it: there it is no harm.', on, '12 batches', 'fewer')
+
+# %% ../../../nbs/solutions/07_activation_stats.ipynb #652c9746
+def _stops(answer, at, on):
+    "Refuse a callback that does not stop when layer 1.0 dies in batch `at`, counted from 0."
+    seen,layer,hooks,epoch = _run(answer, 1, at, None, on)
+    late = ('It goes on with the next epoch: CancelEpochException ends an epoch only.' if at < 6 and epoch else
+            'It does not stop in time.')
+    if seen > at+1: raise Wrong(late, on, f'{at+1} batches', f'{seen}')
+    if layer != '1.0':
+        raise Wrong('`layer` is the name that the layer has in the model, as `named_modules` gives it.', on,
+                    "'1.0'", repr(layer))
+    if hooks:
+        raise Wrong('Remove the hooks, however the fit ends: `after_fit` runs after a CancelFitException too.', on,
+                    'no hooks left', f'{hooks} left')

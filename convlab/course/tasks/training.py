@@ -48,15 +48,18 @@ def _straight(pos, lr, div, final, pct): return np.interp(pos, [0, pct, 1], [lr/
 
 @exercise('straight_cycle', lesson='08_training', title='1cycle in straight lines', hints=(
     'Make the positions first: `torch.arange(n_steps)/n_steps`. On the way up the share done is `pos/pct_start`.',
-    'From `a` to `b` in a straight line is `a + (b-a)*share`. The share of the way down is `(pos-pct_start)/(1-pct_start)`; `torch.where` joins the two.'))
+    'From `a` to `b` in a straight line is `a + (b-a)*share`. The share of the way '
+    'down is `(pos-pct_start)/(1-pct_start)`; `torch.where` joins the two.'))
 def _(answer):
-    for n,lr,kwargs in ((100,1.,{}), (40,0.06,dict(div=10., div_final=100., pct_start=0.5)), (10,0.1,dict(pct_start=0.3))):
+    cases = (100,1.,{}), (40,0.06,dict(div=10., div_final=100., pct_start=0.5)), (10,0.1,dict(pct_start=0.3))
+    for n,lr,kwargs in cases:
         on = f'n_steps={n}, lr_max={lr}' + ''.join(f', {k}={v:g}' for k,v in kwargs.items())
         div,final,pct = [kwargs.get(k, v) for k,v in dict(div=25., div_final=1e5, pct_start=0.25).items()]
         pos = np.arange(n)/n
         expect(call(answer, n, lr, on=on, **kwargs), _straight(pos, lr, div, final, pct), on=on, why={
             'Those are the cosines of one_cycle_schedule.': one_cycle_schedule(n, lr, **kwargs)[0],
-            'The last update stands at position 1 here; it should be at (n_steps-1)/n_steps.': _straight(np.linspace(0, 1, n), lr, div, final, pct),
+            'The last update stands at position 1 here; it should be at (n_steps-1)/n_steps.':
+                _straight(np.linspace(0, 1, n), lr, div, final, pct),
             'It should start at lr_max/div, not at 0.': np.interp(pos, [0, pct, 1], [0, lr, lr/final]),
             'It should fall towards lr_max/div_final, not back to lr_max/div.': _straight(pos, lr, div, div, pct)})
     return 'A triangle: it leaves the top at once, where the cosine stays near it for a while.'
@@ -89,7 +92,8 @@ def _models():
 # %% ../../../nbs/solutions/08_training.ipynb #d5d3a0cf
 @exercise('largest_rate', lesson='08_training', title='The largest rate that lowers the loss', hints=(
     'Try each rate on a copy: `deepcopy(model)`. Compare its loss after the step with the loss before.',
-    'On the copy: `loss.backward()`, then under `torch.no_grad()` for each parameter `p -= rate*p.grad`, then the loss again. Keep the rates where it is lower; the answer is the largest of them.'))
+    'On the copy: `loss.backward()`, then under `torch.no_grad()` for each parameter `p -= rate*p.grad`, '
+    'then the loss again. Keep the rates where it is lower; the answer is the largest of them.'))
 def _(answer):
     xb,yb = torch.randn(32, 1, 4, 4),torch.randint(3, (32,))
     for model,rates in _models():
@@ -102,7 +106,8 @@ def _(answer):
             'The model comes out changed: work on a copy, or put the weights back.': tuple(model.parameters())})
         if not lower and got is not None: raise Wrong('None of these rates lowers the loss.', on, 'None', got)
         if lower: expect(got, max(lower), on=on, why={
-            'There the loss falls most; asked is the largest rate at which it falls at all.': min(steps, key=lambda r: steps[r][1]),
+            'There the loss falls most; asked is the largest rate at which it falls at all.':
+                min(steps, key=lambda r: steps[r][1]),
             'That is the smallest rate at which it falls.': min(lower),
             'That is the first rate at which it falls, not the largest.': lower[0],
             'That is the last rate at which it falls; they are not in order.': lower[-1],
@@ -119,7 +124,8 @@ class _Spy(Callback):
 
 def _rates(cb):
     "The learning rates of two epochs of four batches with the callback `cb`, and a rate of 0.5 without."
-    if not isinstance(cb, Callback): raise Wrong(f'WarmUp must be a subclass of Callback; its objects are of type {type(cb).__name__}.')
+    if not isinstance(cb, Callback):
+        raise Wrong(f'WarmUp must be a subclass of Callback; its objects are of type {type(cb).__name__}.')
     def loader(n): return DataLoader(list(zip(torch.randn(n, 1), torch.randn(n, 1))), bs=2)
     learn = Learner(DataLoaders(loader(8), loader(4)), nn.Linear(1, 1), loss_func=F.mse_loss, cbs=[cb, spy := _Spy()])
     with ContextManagers([learn.no_bar(), learn.no_logging()]): learn.fit(2, 0.5)
@@ -127,8 +133,10 @@ def _rates(cb):
 
 # %% ../../../nbs/solutions/08_training.ipynb #de4fb303
 @exercise('warm_up', lesson='08_training', title='A callback that warms up', hints=(
-    'fastai calls `before_batch` before each batch, in validation too: `self.training` tells. `self.train_iter` counts the training batches through all epochs.',
-    "In `before_batch`: `self.opt.set_hyper('lr', self.lr_top*min(1, (self.train_iter+1)/self.n))`, if `self.training`."))
+    'fastai calls `before_batch` before each batch, in validation too: `self.training` '
+    'tells. `self.train_iter` counts the training batches through all epochs.',
+    "In `before_batch`: `self.opt.set_hyper('lr', self.lr_top*min(1, "
+    "(self.train_iter+1)/self.n))`, if `self.training`."))
 def _(answer):
     for n,lr in ((5,0.2), (1,0.1), (20,0.06)):
         on = f'WarmUp({n}, {lr}), two epochs of four batches, in a Learner with a rate of 0.5'
