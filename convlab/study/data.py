@@ -118,7 +118,8 @@ def _unpack(arch, name):
     key = hashlib.md5(f'{arch.resolve()} {stat.st_size} {stat.st_mtime_ns}'.encode()).hexdigest()[:8]
     def build(new):
         try:
-            with tarfile.open(arch) as t: t.extractall(new.parent, filter='data')
+            safe = {'filter': 'data'} if hasattr(tarfile, 'data_filter') else {} # Python has it from 3.11.4 on
+            with tarfile.open(arch) as t: t.extractall(new.parent, **safe)
         except (tarfile.TarError, EOFError, zlib.error, OSError) as e:
             if isinstance(e, OSError) and e.errno: raise # a full disk is no fault of the archive
             raise ValueError(f"{arch.name} in CONVLAB_DATA is damaged or cut short ({e}); download it again") from e
