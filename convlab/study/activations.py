@@ -137,9 +137,9 @@ class Options:
         self.every = whole('every', self.every, 1, none=True) or 1
         self.max_batches = whole('max_batches', self.max_batches, 2)
 
-# %% ../../nbs/study/activations.ipynb #86ac8129
-class Records:
-    "The records of a model's layers: what was asked for, and finding one layer's."
+# %% ../../nbs/study/activations.ipynb #cdde7122
+class _Watching:
+    "What was asked for, who records it, and which layer is meant."
     @delegates(Options)
     def __init__(self, with_hist=False, **kwargs): self._options,self._recorder = Options(with_hist, **kwargs),None
 
@@ -171,6 +171,9 @@ class Records:
         if not -n <= i < n: raise IndexError(f"layer must be from {-n} to {n-1}; got {layer}")
         return i % n,0
 
+# %% ../../nbs/study/activations.ipynb #86ac8129
+class Records(_Watching):
+    "The records of a model's layers."
     def _recorded(self, valid=False):
         "Names of what is on record; a clear error if there is nothing at all."
         if not self.layers: raise ValueError("no layer is watched: none has parameters, or modules is empty; "

@@ -209,6 +209,7 @@ def image_path(
     print(f'{s.title}: {train:,} {s.noun} to train on, {valid:,} to validate, from {label}{because}.')
     return path
 
+# %% ../../nbs/study/data.ipynb #37ee7e94
 def mnist_path(
     sample:bool=False, # only the 3s and 7s (`mnist_sample`) instead of all ten digits (`mnist_png`)?
     source:str='auto', # 'folder' (CONVLAB_DATA), 'fastai', 'download', 'embedded', or the first of these that has it

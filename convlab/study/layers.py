@@ -74,6 +74,7 @@ def _norm_place(m, place, before):
     if n == 1: return place if before.axis is None else Place(before.axis, place.units)
     return Place((-1 if n == 2 else -n) if before.axis is None else before.axis)
 
+# %% ../../nbs/study/layers.ipynb #2d0c3fe3
 def _place(m, before):
     "The `Place` of the units of `m`, which comes after a layer that has them at `before`."
     c,place = _kind(m)

@@ -76,6 +76,7 @@ def _quotient(m):
     a,b = [m.of(t) for t in m.c.args[:2]]
     if a is not None and b is not None: _fix(m, a/b)
 
+# %% ../../nbs/trace/masks.ipynb #1a14efdc
 @_for('add sub')
 def _sum(m):
     a,b = m.c.args[:2]
@@ -100,6 +101,7 @@ def _either(m):
     mask = m.of(m.c['condition'])
     if mask is not None: _fix(m, torch.where(mask == 1, _or_nan(m.of(m.c['self'])), _or_nan(m.of(m.c['other']))))
 
+# %% ../../nbs/trace/masks.ipynb #9ce99d1b
 @_for('_softmax _safe_softmax')
 def _softmax(m):
     scores = m.of(m.c.args[0])
@@ -131,6 +133,7 @@ def _each(m, hows): # every source in its own way
     hows = [(t, how) for t,how in hows if id(t) in m.c.nodes]
     return make_rule(Each(*[how for _,how in hows]), [t for t,_ in hows])
 
+# %% ../../nbs/trace/masks.ipynb #4ded88c2
 def _attention(m):
     c = m.c
     q,k,v,mask = c['query'],c['key'],c['value'],c['attn_mask'] if c['attn_mask'] is not None else c['attn_bias']

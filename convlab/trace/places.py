@@ -151,6 +151,7 @@ def _jumps(node): # where no positions are left, and where values have moved
         if not dims: node.jumps[k] = None
         elif moved and len(dims) == 1: node.jumps[k] = _jump_of(node, k, node.jumps[k])
 
+# %% ../../nbs/trace/places.ipynb #555d0eab
 def _measure(node, sizes):
     "Fill in the ends, dimensions and jumps of `node` from those of its sources."
     one = node.srcs[0]

@@ -36,6 +36,7 @@ def _plus_mean(x, dims): return x + x.mean(dims, keepdim=True) # for all that no
 
 def _maps(x): return tuple(range(2, x.dim()))
 
+# %% ../../nbs/trace/probing.ipynb #5824ad21
 @_for('batch_norm')
 def _batch_norm(input, mean=None, var=None, weight=None, bias=None, training=False, *args, **kwargs):
     return _plus_mean(input, (0,*_maps(input))) if training else input
@@ -125,6 +126,7 @@ class Swapped(TorchFunctionMode):
         args,kwargs = tree_map(self.swap, (args, kwargs or {}))
         return func(*args, **kwargs)
 
+# %% ../../nbs/trace/probing.ipynb #f37f6283
 class Positive(Swapped):
     """Run a model with positive parameters and nothing that hides a dependence; `hid` has the names of what may have
     hidden one."""
@@ -165,6 +167,7 @@ class Positive(Swapped):
             args,kwargs = tree_map(self.widen, (args, kwargs))
             return func(*args, **kwargs)
 
+# %% ../../nbs/trace/probing.ipynb #56a254a1
 # what a parameter tells of itself
 _asked_of_itself = Tensor.requires_grad.__get__,Tensor.grad.__get__,Tensor.is_leaf.__get__
 

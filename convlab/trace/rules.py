@@ -247,6 +247,7 @@ _same = set('''
 _right = set('expand repeat expand_as'.split())
 _copies = set('clone _to_copy contiguous lift lift_fresh'.split())
 
+# %% ../../nbs/trace/rules.ipynb #de626774
 def _where(c, d, src, out):
     "Where dimension `d` of a source goes, if the operation is one of the simple ones; else `None`."
     n,name = len(src),c.name
@@ -293,6 +294,7 @@ def _again(c, at, other, ts):
 
 _about_storage = ('dtype','device','layout','memory_format','pin_memory')
 
+# %% ../../nbs/trace/rules.ipynb #6e016742
 _with_value = ('scatter','index_fill','fill_diagonal')
 
 def _without_repetitions(ts, dim): # for `cat` along `dim`, which happens often
@@ -322,6 +324,7 @@ def _rerun(c, at, other): # a function of the tensors to move, and of the number
         return done[id(ts[0])][1][i]
     return run
 
+# %% ../../nbs/trace/rules.ipynb #14355b54
 def _chosen_by_image(c): # where values are taken from, the image says
     c.status = 'depends on the data'
     if c.name == 'gather' and c.out.dim() and _sizes_but(c['self'], c['dim']) == _sizes_but(c['index'], c['dim']):

@@ -111,6 +111,7 @@ def _settings(grad): # of this thread alone
         with torch.inference_mode(False), torch.set_grad_enabled(grad), uncompiled(): yield
     finally: torch.set_autocast_cache_enabled(cached)
 
+# %% ../../nbs/trace/running.ipynb #940d2c09
 @contextmanager
 def in_place(
     model:nn.Module, # it is called, or a part of it
@@ -167,6 +168,7 @@ def noise(model, shape):
 
 def is_meta(model): return any(p.is_meta for p in model.parameters())
 
+# %% ../../nbs/trace/running.ipynb #6dbd63d2
 # for an input that was given: its own memory, since a model may write into it, and numbers if the model has them
 def _example(model, t):
     if t.is_meta == is_meta(model): return t.detach().clone()

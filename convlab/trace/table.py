@@ -74,8 +74,27 @@ def _block(name, calls, types): # one row for some rows
         if c.block == 'nothing': row |= {k: None for k in row if k == c.name or k.startswith(c.name + ' ')}
     return row | dict(name=name, type=types.get(name, row['type']))
 
+# %% ../../nbs/trace/table.ipynb #d0e68afc
+class _Readable:
+    "Reads like the DataFrame of its `calls`; what is saved is saved whole, from `df`."
+    def __len__(self): return len(self.calls)
+    def __iter__(self): return iter(self.calls)
+    def __dir__(self): return sorted({*super().__dir__(), *dir(self.calls)})
+
+    def __getitem__(self, key):
+        try: return self.calls[key]
+        except KeyError as e: raise KeyError(_no_column(self.df, key)) from e
+
+    def __setitem__(self, key, value): raise TypeError(f"a table of arithmetic is for reading: set table.df[{key!r}]")
+
+    def __getattr__(self, name):
+        if name.startswith('_') or name == 'df': raise AttributeError(name) # not yet there while it is unpickled
+        try: return getattr(self.df if name.startswith('to_') else self.calls, name) # what is saved is saved whole
+        except AttributeError: pass
+        raise AttributeError(f"neither a table of arithmetic nor its DataFrame has {name!r}")
+
 # %% ../../nbs/trace/table.ipynb #f40f122d
-class Arithmetic:
+class Arithmetic(_Readable):
     """What a model costs and sees, one row a layer call. `table.df` is the pandas DataFrame: take it to change, to join
     or to plot. At its end it has rows for what was never called or used. For reading, `table[...]`, `table.params`,
     `table.loc[...]` and the like give what a DataFrame of the calls alone would; `to_csv`, `to_excel` and the like
@@ -134,21 +153,6 @@ class Arithmetic:
     def __str__(self): return self.to_string()
     def __repr__(self): return self.to_string(40)
     def _repr_html_(self): return views.as_html(self.calls, totals(self), _caption(self), 40)
-    def __len__(self): return len(self.calls)
-    def __iter__(self): return iter(self.calls)
-    def __dir__(self): return sorted({*super().__dir__(), *dir(self.calls)})
-
-    def __getitem__(self, key):
-        try: return self.calls[key]
-        except KeyError as e: raise KeyError(_no_column(self.df, key)) from e
-
-    def __setitem__(self, key, value): raise TypeError(f"a table of arithmetic is for reading: set table.df[{key!r}]")
-
-    def __getattr__(self, name):
-        if name.startswith('_') or name == 'df': raise AttributeError(name) # not yet there while it is unpickled
-        try: return getattr(self.df if name.startswith('to_') else self.calls, name) # what is saved is saved whole
-        except AttributeError: pass
-        raise AttributeError(f"neither a table of arithmetic nor its DataFrame has {name!r}")
 
 # %% ../../nbs/trace/table.ipynb #abe9a99c
 def _no_column(df, key): # what a missing column may be called

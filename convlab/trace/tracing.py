@@ -142,6 +142,7 @@ def follow(self:Tracer, c):
         self.graph.put(o, nodes[-1], bool(c.written))
     return rule,nodes
 
+# %% ../../nbs/trace/tracing.ipynb #65621032
 @patch
 def constant(self:Tracer, c): # results that depend on constants alone
     for t in c.written:
@@ -231,6 +232,7 @@ def on_constants(self:Tracer, c, owners): # an operation on parameters
     self.owners.made_of(c.outs, owners)
     if self.stack and self.stack[-1].leaf: self.stack[-1].used |= owners & self.stack[-1].own
 
+# %% ../../nbs/trace/tracing.ipynb #5aeabde7
 @patch
 def book(self:Tracer, c, rule, node, products, owners):
     "Put the products and parameters of one operation down to the layer that it belongs to."
@@ -272,6 +274,7 @@ def meet(self:Tracer, c):
     self.stranger = strange[0].shape
     self.others = self.others or not alone()
 
+# %% ../../nbs/trace/tracing.ipynb #d39a2cfd
 @patch
 def say_strangers(self:Tracer, unused):
     if self.stranger is None or not (self.others or unused): return
@@ -410,6 +413,7 @@ def _failure(model, input_size, t, error):
     if last: failure.add_note(f'the last layers that ran: {last} (all: .rows)')
     return failure
 
+# %% ../../nbs/trace/tracing.ipynb #5f45f67b
 def tell(t, places_only=False):
     """One warning with all that could not be followed, if there is anything; it points at the line outside of convlab
     that asked."""

@@ -72,6 +72,7 @@ def _bars(df, columns): # for each row: behind a number, how large a share it is
     shares = {heads[c.share]: df[c.name].fillna(0) for c in columns if c.share}
     return [{head: _bar(v) for head,v in zip(shares, values)} for values in zip(*shares.values())]
 
+# %% ../../nbs/trace/views.ipynb #462305f9
 def as_html(df, total, caption, most=None):
     columns = shown(df)
     rows = [_html_row(columns, cells, 'td', bars) for cells,bars in zip(_cells(df, columns, full), _bars(df, columns))]
