@@ -17,7 +17,8 @@ _light = {  # where each instrument of the light core is
     'norms': 'BatchNorm2d',
     'arithmetic': 'arithmetic show_arithmetic totals',
     'trace.counting': 'count_rule',
-    'receptive': 'receptive_field trace_precedents show_precedents gradient_probe effective_receptive_field',
+    'receptive': 'receptive_field trace_precedents show_precedents projective_field gradient_probe '
+                 'effective_receptive_field',
     'study.activations': 'record_activations',
     'draw.workbook': 'conv_workbook',
 }

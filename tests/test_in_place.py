@@ -240,6 +240,13 @@ def test_put_back(damage, error, shared):
         assert all(a[:3] == b[:3] and torch.equal(a[3], b[3]) and a[4] == b[4] for a, b in zip(after[0], before[0], strict=True))
 
 
+def test_the_generators_of_every_gpu_are_put_back(monkeypatch):
+    was, put = [torch.zeros(16, dtype=torch.uint8), torch.ones(16, dtype=torch.uint8)], []
+    for name, value in (('is_initialized', lambda: True), ('get_rng_state_all', lambda: was), ('set_rng_state_all', put.append)): monkeypatch.setattr(torch.cuda, name, value)
+    receptive_field(conv(), SIZE)
+    assert put == [was]
+
+
 # Family 2: parameters that share memory
 
 def joined(*layers):
