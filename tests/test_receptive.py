@@ -1,5 +1,6 @@
 "Receptive fields: the recurrence, the gradient and the walk back agree, on known networks and on random ones."
 import functools
+import warnings
 
 import pytest
 import torch
@@ -10,7 +11,10 @@ from torch import nn
 import convlab.receptive
 from convlab import compat  # makes torchvision importable  # noqa: F401
 from convlab.arithmetic import arithmetic
-from convlab.receptive import effective_receptive_field, gradient_probe, image_box, receptive_field, show_precedents, trace_precedents
+from convlab.convolutions import conv2d
+from convlab.norms import BatchNorm2d
+from convlab.receptive import (effective_receptive_field, gradient_probe, image_box, projective_field, receptive_field, show_precedents,
+                               trace_precedents)
 from convlab.trace.tracing import trace_model
 
 from torchvision import models
@@ -322,3 +326,232 @@ def test_drawing():
     axs = show_precedents(models.resnet18(weights=None), torch.rand(3, 64, 64), 'layer1.0.conv1', 3, 3, maps=['conv1'])
     assert [a.get_title() for a in axs] == ['image: 19×19', 'conv1: 7×7', 'layer1.0.conv1: 1×1']
     plt.close('all')
+
+
+# What a field is worth: its status, and where the three ways differ
+
+class L(nn.Module):
+    "A function of the module and its input; parts by name."
+    def __init__(self, f, **parts):
+        super().__init__()
+        self.f = f
+        for k, v in parts.items(): setattr(self, k, v)
+
+    def forward(self, *args): return self.f(self, *args)
+
+
+def agreed(model, size, status='exact', **at):
+    "The box that the recurrence, the walk back and the gradient find, without a warning; the status is the one given."
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        field, d = receptive_field(model, size), trace_precedents(model, size, **at)
+        assert (field.status, d.attrs['status']) == (status, status) and gradient_probe(model, size, **at) == image_box(d) == field.box(**at)
+    return field.box(**at)
+
+
+T = 8
+LATER, FAR = torch.ones(T, T).triu(1).bool(), torch.ones(T, T).tril(1).triu(-1) == 0
+BLOCKS = torch.kron(torch.eye(2), torch.ones(4, 4)) == 0
+MASKS = {'causal': (LATER, (0, 4)), 'banded': (FAR, (2, 5)), 'blocks': (BLOCKS, (0, 4)), 'none': (LATER & False, (0, 8)), 'strided': (torch.arange(T)[:, None] % 2 != torch.arange(T) % 2, (1, 8))}
+
+
+def scores(self, x):
+    q, k, v = [f(x.mT) for f in (self.q, self.k, self.v)]
+    return q @ k.mT/2, v
+
+
+def by_hand(hide):
+    def f(self, x, mask):
+        s, v = scores(self, x)
+        return (hide(s, mask) @ v).mT
+    return f
+
+
+def padded(self, x, mask):  # with a head of its own, as in most models
+    q, k, v = [f(x.mT).unflatten(-1, (2, 2)).transpose(1, 2) for f in (self.q, self.k, self.v)]
+    s = (q @ k.transpose(-2, -1)).masked_fill(mask[None, None], torch.finfo(x.dtype).min)
+    return (F.dropout(s.softmax(-1), .1, self.training) @ v).transpose(1, 2).flatten(2).mT
+
+
+def fused(**kw): return lambda self, x, mask: F.scaled_dot_product_attention(*[f(x.mT)[:, None] for f in (self.q, self.k, self.v)], **{k: v(mask) for k, v in kw.items()})[:, 0].mT
+
+
+def layered(**kw): return lambda self, x, mask: self.mha(x.mT, x.mT, x.mT, attn_mask=mask, **kw)[0].mT
+
+
+ATTENTION = {
+    'minus infinity': by_hand(lambda s, m: s.masked_fill(m, -torch.inf).softmax(-1)), 'added': by_hand(lambda s, m: (s + torch.zeros(T, T).masked_fill(m, -torch.inf)).softmax(-1)),
+    'a large number': by_hand(lambda s, m: (s - m*1e9).softmax(-1)), 'the least': by_hand(lambda s, m: (s + m*torch.finfo(torch.float32).min).softmax(-1)), 'where': by_hand(lambda s, m: torch.where(m, -1e10, s).softmax(-1)),
+    'in place': by_hand(lambda s, m: s.masked_fill_(m, -torch.inf).softmax(-1)), 'times': by_hand(lambda s, m: s*~m), 'times, then the mean': by_hand(lambda s, m: (s*~m)/(~m).sum(-1, keepdim=True)),
+    'weights alone': lambda self, x, mask: ((~mask).float()/(~mask).sum(-1, keepdim=True) @ self.v(x.mT)).mT, 'from the right': lambda self, x, mask: x @ (~mask).float().T,
+    'heads': padded, 'fused, bools': fused(attn_mask=lambda m: ~m), 'fused, numbers': fused(attn_mask=lambda m: torch.zeros(T, T).masked_fill(m, -torch.inf)), 'layer': layered(need_weights=False), 'layer with weights': layered(),
+    'encoder': lambda self, x, mask: self.encoder(x.mT, src_mask=mask).mT}
+
+
+def attention(way):
+    linears = {k: nn.Linear(4, 4) for k in 'qkv'}
+    net = L(ATTENTION[way], **linears, mha=nn.MultiheadAttention(4, 2, batch_first=True), encoder=nn.TransformerEncoderLayer(4, 2, 8, batch_first=True))
+    return L(lambda self, x: net(x, self.mask), net=net)
+
+
+@pytest.mark.parametrize('mask', MASKS)
+@pytest.mark.parametrize('way', ATTENTION)
+def test_attention_behind_a_mask(way, mask):
+    if mask == 'none' and way in ('weights alone', 'from the right'): pytest.skip('a matrix without zeros leaves no map')
+    net = attention(way)
+    net.mask, box = MASKS[mask]
+    assert agreed(net, (4, T), col=3) == (box,)
+    reached = [projective_field(net, (4, T), col=c).nonzero()[:, 0].tolist() for c in range(T)]
+    seen = [[c for c in range(T) if r in reached[c]] for r in range(T)]
+    assert (seen[3][0], seen[3][-1]+1) == box and seen == [[c for c in range(T) if not net.mask[r, c]] for r in range(T)] or way == 'encoder'
+
+
+def test_causal_attention_by_its_flag():
+    for f in (fused(is_causal=lambda m: True), layered(is_causal=True, need_weights=False)):
+        net = L(f, **{k: nn.Linear(4, 4) for k in 'qkv'}, mha=nn.MultiheadAttention(4, 2, batch_first=True))
+        assert agreed(L(lambda self, x: net(x, LATER), net=net), (4, T), col=3) == ((0, 4),)
+
+
+def test_what_is_no_mask_hides_nothing():
+    net = attention('minus infinity')
+    net.mask = torch.zeros(T, T, dtype=torch.bool)
+    net.net.q.weight.data.zero_()  # a parameter will not stay so
+    assert receptive_field(net, (4, T)).box(col=3) == ((0, 8),)
+    learned = L(lambda self, x: self.w @ x.mT, w=nn.Parameter(torch.eye(T)))
+    assert receptive_field(learned, (4, T)).size == (8,)
+    soft = attention('added')
+    soft.net.f = by_hand(lambda s, m: (s + torch.zeros(T, T).masked_fill(m, -1e4)).softmax(-1))
+    soft.mask = LATER
+    assert receptive_field(soft, (4, T)).status == 'upper bound'
+    assert receptive_field(soft.to('meta'), (4, T)).status == 'upper bound'
+
+
+@pytest.mark.parametrize('cls', [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize('kw,box', [(dict(), (0, 4)), (dict(num_layers=3), (0, 4)), (dict(bidirectional=True), (0, 8))], ids=str)
+@pytest.mark.parametrize('first', [False, True])
+def test_recurrent_layers_see_what_came_before(cls, kw, box, first):
+    net = L(lambda self, x: self.rnn(x.mT if first else x.movedim(2, 0))[0].movedim(1 if first else 0, 2), rnn=cls(3, 4, batch_first=first, **kw))
+    assert agreed(net, (3, T), col=3) == (box,)
+
+
+@pytest.mark.parametrize('f', [lambda x: x.flip(1), lambda x: x])
+def test_a_recurrent_layer_turned_round(f):
+    net = L(lambda self, x: f(self.rnn(f(x.mT))[0]).mT, rnn=nn.LSTM(3, 4, batch_first=True))
+    assert agreed(net, (3, T), col=3) == (((3, 8) if f(torch.arange(2)[None]).tolist() == [[1, 0]] else (0, 4)),)
+
+
+SEEN_BY_THE_GRADIENT = {
+    'where': lambda s, x: torch.where(s.a(x) > 0, s.a(x), 0.), 'erf': lambda s, x: torch.erf(1e4*s.a(x)), 'median': lambda s, x: s.a(x).unfold(2, 1, 1).median(-1)[0], 'round': lambda s, x: s.a(x).round(), 'sign': lambda s, x: s.a(x).sign(),
+    'batch norm of the course': lambda s, x: s.bn(s.a(x)), 'conv2d of the course': lambda s, x: conv2d(x, s.a.weight, s.a.bias, padding=1), 'sort': lambda s, x: s.a(x).sort(1)[0], 'topk': lambda s, x: s.a(x).topk(1, 1)[0],
+    'kthvalue': lambda s, x: s.a(x).kthvalue(2, 1, keepdim=True)[0], 'maximum': lambda s, x: torch.maximum(s.a(x), -s.a(x)), 'max': lambda s, x: s.a(x).max(1, keepdim=True)[0], 'aminmax': lambda s, x: s.a(x).amin(1, keepdim=True),
+    'mode': lambda s, x: s.a(x).mode(1, keepdim=True)[0], 'vmap': lambda s, x: torch.vmap(lambda r: s.a(r[None])[0])(x), 'clamp': lambda s, x: s.a(x).clamp(max=-9), 'data': lambda s, x: F.conv2d(x, s.a.weight.data, padding=1),
+    'single precision': lambda s, x: s.a(x).float().relu(), 'weight norm': lambda s, x: s.wn(x), 'padding of its own': lambda s, x: F.conv2d(F.unfold(x, 3, padding=1).unflatten(2, (8, 8)), torch.ones(1, 18, 1, 1, dtype=x.dtype)),
+    'adaptive maximum with indices': lambda s, x: F.adaptive_max_pool2d(s.a(x), 8, return_indices=True)[0], 'maximum with indices': lambda s, x: F.max_pool2d(s.a(x), 1, return_indices=True)[0]}
+HIDDEN = {'product with a comparison': (lambda s, x: (y := s.a(x))*(y < 0), 'lt'), 'detach': (lambda s, x: s.a(x).detach(), 'detach'), 'argmax': (lambda s, x: s.a(x).argmax(1, keepdim=True).float(), 'argmax'),
+          'comparison alone': (lambda s, x: (s.a(x) > 0).float(), 'gt'), 'integers': (lambda s, x: s.a(x).int().float(), 'int')}
+
+
+def parts(): return dict(a=nn.Conv2d(2, 2, 3, padding=1), bn=BatchNorm2d(2), wn=nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 2, 3, padding=1)))
+
+
+@pytest.mark.parametrize('name', SEEN_BY_THE_GRADIENT)
+@pytest.mark.parametrize('inference', [False, True])
+def test_stand_ins_show_what_can_matter(name, inference):
+    net = L(SEEN_BY_THE_GRADIENT[name], **parts())
+    with torch.inference_mode(inference): assert agreed(net, (2, 8, 8), row=3, col=4) == ((2, 5), (3, 6))
+
+
+@pytest.mark.parametrize('name', HIDDEN)
+def test_the_probe_says_what_hid_from_it(name):
+    f, why = HIDDEN[name]
+    net = L(f, **parts())
+    with pytest.warns(UserWarning, match=rf'the gradient finds None, trace_precedents \(\(2, 5\), \(3, 6\)\); .*{why}') as said: assert gradient_probe(net, (2, 8, 8), row=3, col=4) is None
+    assert said[0].filename == __file__
+
+
+CHOSEN = {'gather': lambda s, x: x.gather(3, (s.a(x)*8).long().clamp(0, 7)), 'index': lambda s, x: x[:, :, (x.mean((0, 1, 2))*8).long().clamp(0, 7)], 'grid': lambda s, x: F.grid_sample(x, s.a(x).movedim(1, 3), align_corners=True),
+          'control flow': lambda s, x: s.a(x) if x.sum() > 0 else x, 'unpooled': lambda s, x: F.max_unpool2d(*F.max_pool2d(s.a(x), 2, return_indices=True), 2), 'item': lambda s, x: s.a(x)*x.mean().item()}
+WIDER = {'a diagonal': lambda s, x: s.a(x)*(torch.eye(8) == 0), 'a mask of both': lambda s, x: s.a(x).masked_fill(torch.eye(8, dtype=torch.bool), 0), 'nobody knows': lambda s, x: torch.linalg.matrix_exp(s.a(x))}
+
+
+@pytest.mark.parametrize('name', [*CHOSEN, *WIDER])
+@pytest.mark.filterwarnings('ignore')
+def test_fields_that_are_not_exact_say_so(name):
+    net = L((CHOSEN | WIDER)[name], **parts())
+    want = 'depends on the data' if name in CHOSEN else 'upper bound'
+    assert receptive_field(net, (2, 8, 8)).status == want
+    assert arithmetic(net, (2, 8, 8)).status.iloc[-1] in (want, 'exact')
+
+
+def test_statuses_go_on_and_do_not_spread():
+    net = L(lambda s, x: (s.a(x), torch.linalg.matrix_exp(x)), **parts())
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        assert [r.status for r in trace_model(net, (2, 8, 8)).rows] == ['exact', 'upper bound'] and receptive_field(net, (2, 8, 8)).status == 'exact'
+
+
+def test_a_module_called_image():
+    net = nn.Sequential()
+    net.add_module('image', nn.Conv2d(1, 1, 3))
+    assert image_box(trace_precedents(net, (1, 6, 6), row=1, col=1)) == gradient_probe(net, (1, 6, 6), row=1, col=1) == ((1, 4), (1, 4))
+    assert image_box(trace_precedents(net, (1, 6, 6), 'image', row=1, col=1)) == ((1, 4), (1, 4))
+
+
+def test_jumps_of_uneven_resampling():
+    for n in (17, 5, 24):
+        for mode in ('nearest', 'bilinear', 'nearest-exact', 'area'):
+            assert receptive_field(nn.Upsample(size=(n, n), mode=mode), (1, 12, 12)).jump == (pytest.approx(12/n),)*2
+
+
+def test_layers_of_compiled_models():
+    net = torch.compile(nn.Sequential(nn.Sequential(nn.Conv2d(1, 1, 3), nn.Softplus())))
+    for name in ('0', '_orig_mod.0', '_orig_mod.0.0'):
+        assert receptive_field(net, (1, 6, 6), name).size == (3, 3) and gradient_probe(net, (1, 6, 6), name, 1, 1) == ((1, 4), (1, 4))
+        assert (effective_receptive_field(net, torch.rand(1, 1, 6, 6), name, 1, 1) > 0).sum() == 9
+
+
+# The other way round, and from layer to layer
+
+@settings(max_examples=30, deadline=None)
+@given(stack())
+def test_projective_field_is_the_other_side_of_the_walk_back(case):
+    model, n, shape, a, b = case
+    row, col = int(a*n), int(b*n)
+    reached = projective_field(model, (2, n, n), row, col)
+    assert reached.shape == torch.Size(shape) and reached.dtype == torch.bool
+    x = torch.rand(1, 2, n, n, dtype=torch.float64, requires_grad=True)
+    with torch.no_grad():
+        for p in model.parameters(): p.data = torch.rand_like(p, dtype=torch.float64) + .1
+        model.double().eval()
+        changed = x.clone()
+        changed[:, :, row, col] += 1
+        moved = (model(changed) - model(x)).abs().amax((0, 1)) > 0
+    assert not (moved & ~reached).any()  # a maximum may hide some
+    if not any(isinstance(m, nn.MaxPool2d) for m in model.modules()): assert torch.equal(moved, reached)
+
+
+def test_projective_fields_of_known_shapes():
+    assert projective_field(nn.Conv2d(1, 1, 3, padding=1), (1, 5, 5), 0, 2).nonzero().tolist() == [[r, c] for r in (0, 1) for c in (1, 2, 3)]
+    assert not projective_field(nn.Conv2d(1, 1, 1, stride=2), (1, 5, 5), 1, 2).any()  # between the windows
+    assert projective_field(nn.Sequential(nn.Flatten(), nn.Linear(25, 3)), (1, 5, 5), 0, 2).tolist() == [True]*3
+    assert projective_field(nn.Conv1d(1, 1, 3, dilation=2), (1, 9), col=4).nonzero()[:, 0].tolist() == [0, 2, 4]
+    assert projective_field(models.resnet18(weights=None), (3, 64, 64), 9, 9, layer='conv1').sum() == 16  # a stride of 2, windows of 7
+    with pytest.raises(ValueError, match='row must be'): projective_field(nn.Conv2d(1, 1, 3), (1, 5, 5), 5, 0)
+    with pytest.raises(ValueError, match='row and col must be given'): projective_field(nn.Conv2d(1, 1, 3), (1, 5, 5))
+
+
+@pytest.mark.parametrize('layer,of,size,jump', [('layer2', 'layer1', 15, 2), ('layer3', 'layer2', 15, 2), ('layer1.0', 'maxpool', 5, 1), ('layer1', 'maxpool', 9, 1), ('layer1', 'conv1', 19, 2), ('layer1', 'layer1', 1, 1), (None, 'layer4', 2, None)])
+def test_fields_from_layer_to_layer(layer, of, size, jump):
+    net = models.resnet18(weights=None)
+    field = receptive_field(net, (3, 64, 64), layer, of=of)
+    assert field.size == (size, size) and field.jump == (jump, jump) and field.status == 'exact'
+    if layer == 'layer2':  # as the later layers alone have it
+        later = nn.Sequential(net.layer2)
+        assert receptive_field(later, (64, 16, 16)).box(4, 5) == field.box(4, 5)
+
+
+def test_fields_between_layers_that_do_not_belong_together():
+    net = models.resnet18(weights=None)
+    with pytest.raises(ValueError, match="layer 'layer1' does not depend on what layer 'layer2' returns last"): receptive_field(net, (3, 64, 64), 'layer1', of='layer2')
+    with pytest.raises(ValueError, match='of must name a layer that returns a map'): receptive_field(net, (3, 64, 64), of='fc')
+    with pytest.raises(KeyError, match="'layer9' is not in the model"): receptive_field(net, (3, 64, 64), of='layer9')

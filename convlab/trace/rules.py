@@ -26,7 +26,7 @@ class Call: # one operation with its arguments, as they were before it ran
         self.tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         self.shapes = {id(t):tuple(t.shape) for t in self.tensors}
         self.nodes,self.known = {id(t):n for t in self.tensors if (n := tracer.node(t))},tracer.values
-        self.has_rule,self.notes = self.name in _rules or self.name.startswith(('upsample', '_scaled_dot_product')),[]
+        self.has_rule,self.notes = self.name in _rules or self.name.lstrip('_').startswith('upsample'),[]
         self.status = 'exact' # of what its rule says
 
     def _described(self): # by a schema
@@ -36,7 +36,7 @@ class Call: # one operation with its arguments, as they were before it ran
         self.name = name.rstrip('_') if self.mutable else name # relu_ is relu
         self.params = {a.name:(i, a.default_value) for i,a in enumerate(schema.arguments)}
         view = func.is_view or torch.Tag.inplace_view in func.tags
-        self.moves_only,self.inserts = view or self.name in _moves,not view and self.name not in _moves_all | _reshapes
+        self.moves_only,self.inserts = view or self.name in _moves,not view and self.name not in _moves_all
 
     def _of_functions(self): # an operation that takes functions, such as `flex_attention`
         self.mutable,self.space,self.name,self.params,self.moves_only = False,'higher_order',self.func.name(),{},False
@@ -271,7 +271,7 @@ def _without(d, gone): return set() if d in gone else {d - sum(g < d for g in go
 
 # %% ../../nbs/trace/rules.ipynb #4fc6b041
 _reshapes = set('view _unsafe_view reshape _reshape_copy _reshape_alias flatten unflatten'.split())
-_moves_all = _reshapes | set('clone _to_copy contiguous cat'.split()) # and put nothing in
+_moves_all = _reshapes | {'cat'} # and put nothing in
 _simple = _same | _right | set('permute transpose t select unbind squeeze unsqueeze stack unfold diag_embed'.split())
 _others = set('index _unsafe_index rot90 im2col gather take diagonal fill_diagonal block_diag repeat_interleave'.split())
 _moves = dict.fromkeys(_simple | _reshapes | _others, (0,)) # which of its arguments move

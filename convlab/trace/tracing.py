@@ -268,6 +268,7 @@ def _held(model): # its tensors, also those that are plain attributes
 @patch
 def meet(self:Tracer, c):
     strange = [t for t in c.tensors if memory_key(t) not in self.met and memory_key(t) not in self.graph.memory]
+    strange = [t for t in strange if t.is_floating_point() and t.dim() > 1 and t.shape[0] == self.image.shape[0]]
     if c.name == 'lift_fresh' or not strange: return
     self.met |= set(map(memory_key, strange))
     self.stranger = strange[0].shape
