@@ -317,7 +317,7 @@ def test_a_click_pins_and_enlarges(pages):
     pitch = box['width']/4
     page.mouse.click(box['x']+2.5*pitch, box['y']+1.5*pitch)
     assert state(page, 'point') == ['1.0', 6, 3, 3]
-    assert page.locator('.way-glass b').text_content() == '1.0 Conv2d, map 6'
+    page.wait_for_function("document.querySelector('.way-glass b')?.textContent == '1.0 Conv2d, map 6'")  # drawn in the next frame
     page.mouse.move(5, 5)
     told(page, '1.0 Conv2d, map 6, row 3, column 3')
     page.locator('.way-glass canvas >> nth=1').click(position=dict(x=3, y=3))
