@@ -1233,6 +1233,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'convlab/trace/tracing.py'),
                                        'convlab.trace.tracing.Tracer.constant': ( 'trace/tracing.html#tracer.constant',
                                                                                   'convlab/trace/tracing.py'),
+                                       'convlab.trace.tracing.Tracer.cut_weight': ( 'trace/tracing.html#tracer.cut_weight',
+                                                                                    'convlab/trace/tracing.py'),
                                        'convlab.trace.tracing.Tracer.depending': ( 'trace/tracing.html#tracer.depending',
                                                                                    'convlab/trace/tracing.py'),
                                        'convlab.trace.tracing.Tracer.enter': ( 'trace/tracing.html#tracer.enter',

@@ -445,7 +445,7 @@ SEEN_BY_THE_GRADIENT = {
     'batch norm of the course': lambda s, x: s.bn(s.a(x)), 'conv2d of the course': lambda s, x: conv2d(x, s.a.weight, s.a.bias, padding=1), 'sort': lambda s, x: s.a(x).sort(1)[0], 'topk': lambda s, x: s.a(x).topk(1, 1)[0],
     'kthvalue': lambda s, x: s.a(x).kthvalue(2, 1, keepdim=True)[0], 'maximum': lambda s, x: torch.maximum(s.a(x), -s.a(x)), 'max': lambda s, x: s.a(x).max(1, keepdim=True)[0], 'aminmax': lambda s, x: s.a(x).amin(1, keepdim=True),
     'mode': lambda s, x: s.a(x).mode(1, keepdim=True)[0], 'vmap': lambda s, x: torch.vmap(lambda r: s.a(r[None])[0])(x), 'clamp': lambda s, x: s.a(x).clamp(max=-9), 'data': lambda s, x: F.conv2d(x, s.a.weight.data, padding=1),
-    'single precision': lambda s, x: s.a(x).float().relu(), 'weight norm': lambda s, x: s.wn(x), 'padding of its own': lambda s, x: F.conv2d(F.unfold(x, 3, padding=1).unflatten(2, (8, 8)), torch.ones(1, 18, 1, 1, dtype=x.dtype)),
+    'into its input': lambda s, x: s.a(x.mul_(2)), 'single precision': lambda s, x: s.a(x).float().relu(), 'weight norm': lambda s, x: s.wn(x), 'padding of its own': lambda s, x: F.conv2d(F.unfold(x, 3, padding=1).unflatten(2, (8, 8)), torch.ones(1, 18, 1, 1, dtype=x.dtype)),
     'adaptive maximum with indices': lambda s, x: F.adaptive_max_pool2d(s.a(x), 8, return_indices=True)[0], 'maximum with indices': lambda s, x: F.max_pool2d(s.a(x), 1, return_indices=True)[0]}
 HIDDEN = {'product with a comparison': (lambda s, x: (y := s.a(x))*(y < 0), 'lt'), 'detach': (lambda s, x: s.a(x).detach(), 'detach'), 'argmax': (lambda s, x: s.a(x).argmax(1, keepdim=True).float(), 'argmax'),
           'comparison alone': (lambda s, x: (s.a(x) > 0).float(), 'gt'), 'integers': (lambda s, x: s.a(x).int().float(), 'int')}
@@ -471,7 +471,7 @@ def test_the_probe_says_what_hid_from_it(name):
 
 CHOSEN = {'gather': lambda s, x: x.gather(3, (s.a(x)*8).long().clamp(0, 7)), 'index': lambda s, x: x[:, :, (x.mean((0, 1, 2))*8).long().clamp(0, 7)], 'grid': lambda s, x: F.grid_sample(x, s.a(x).movedim(1, 3), align_corners=True),
           'control flow': lambda s, x: s.a(x) if x.sum() > 0 else x, 'unpooled': lambda s, x: F.max_unpool2d(*F.max_pool2d(s.a(x), 2, return_indices=True), 2), 'item': lambda s, x: s.a(x)*x.mean().item()}
-WIDER = {'a diagonal': lambda s, x: s.a(x)*(torch.eye(8) == 0), 'a mask of both': lambda s, x: s.a(x).masked_fill(torch.eye(8, dtype=torch.bool), 0), 'nobody knows': lambda s, x: torch.linalg.matrix_exp(s.a(x))}
+WIDER = {'a masked kernel': lambda s, x: F.conv2d(x, s.a.weight*torch.tensor([1., 1., 0.]), padding=1), 'a diagonal': lambda s, x: s.a(x)*(torch.eye(8) == 0), 'a mask of both': lambda s, x: s.a(x).masked_fill(torch.eye(8, dtype=torch.bool), 0), 'nobody knows': lambda s, x: torch.linalg.matrix_exp(s.a(x))}
 
 
 @pytest.mark.parametrize('name', [*CHOSEN, *WIDER])

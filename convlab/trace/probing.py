@@ -94,11 +94,12 @@ def _pooling(name): # the stand-in for functions such as `adaptive_max_pool2d_wi
         return mean,getattr(F, f'{kind}max_pool{n}d')(input.detach(), *args, **kwargs, return_indices=True)[1]
     return pool
 
-# %% ../../nbs/trace/probing.ipynb #75858806
+# %% ../../nbs/trace/probing.ipynb #aeb02926
 def _visible_mean(scores, dim):
     seen = scores.detach() > -1e4
     x = torch.where(seen, scores, 0.)
-    return torch.where(seen, x + x.sum(dim, keepdim=True)/seen.sum(dim, keepdim=True).clamp(min=1), 0.)
+    mean = x.sum(dim, keepdim=True)/seen.sum(dim, keepdim=True).clamp(min=1)
+    return torch.where(seen, 1 + x + mean, 0.)
 
 @_for('softmax log_softmax special_softmax')
 def _softmax(input, dim=-1, *args, **kwargs): return _visible_mean(input, dim)
@@ -191,7 +192,7 @@ def run_to(model, x, layer, times=1, nth=0, grad=False, mode=None):
     with in_place(model, Guard(model), grad):
         hook_layers({layer: named_layers(model)[plain_name(layer or '')]}, lambda name, m: None, keep)
         try:
-            with mode or nullcontext(): model(x)
+            with mode or nullcontext(): model(x.clone() if grad else x) # it may write into it
         except _Reached: pass
         except RuntimeError as e:
             if not grad or 'requires grad' not in str(e): raise

@@ -21,7 +21,7 @@ from .internals import (is_composite, is_operation, memory_key, on_meta, tree_le
                                      written_tensors)
 from .running import (Guard, alone, call_args, check_model, given_tensors, hook_layers, in_place, is_meta, listens,
                                    named_layers, tensors_in, unwrapped)
-from .reach import Chosen, Mix, Move, Node, Pairs, Point
+from .reach import Chosen, Mix, Move, Node, Pairs, Point, worst
 from .counting import count_products
 from .rules import Call, NeedsNumbers, find_rule, make_rule
 from .masks import Masked
@@ -135,6 +135,7 @@ def follow(self:Tracer, c):
         self.say(f'{c.title} depends on numbers, and the model is on the device meta: its output is taken to depend on '
                  'everything')
         return self.anything(c)
+    if c.name == 'convolution' and self.cut_weight(c['weight']): c.status = worst([c.status, 'upper bound'])
     found = [(i,c.nodes[id(t)]) for i,t in enumerate(rule.srcs) if id(t) in c.nodes]
     srcs,nodes = [n for _,n in found],[]
     for o,how,fixed in zip(c.outs, _hows(c, rule.how, [i for i,_ in found]), masked.after(rule)):
@@ -142,7 +143,12 @@ def follow(self:Tracer, c):
         self.graph.put(o, nodes[-1], bool(c.written))
     return rule,nodes
 
-# %% ../../nbs/trace/tracing.ipynb #65621032
+# %% ../../nbs/trace/tracing.ipynb #43bb919e
+@patch
+def cut_weight(self:Tracer, w): # is it made of a parameter, perhaps by a mask, and zero at a place for all channels?
+    made = self.owners.of(w) and not isinstance(w, nn.Parameter) and not w.is_meta
+    return bool(made and (w == 0).flatten(0, 1).all(0).any())
+
 @patch
 def constant(self:Tracer, c): # results that depend on constants alone
     for t in c.written:
@@ -208,10 +214,11 @@ def _padding(m): # a word for it put into numbers: half a cell, if one side has 
     sides = [d*(k-1)/2 for d,k in zip(m.dilation, m.kernel_size)]
     return tuple(int(s) if s == int(s) else s for s in sides)
 
-# %% ../../nbs/trace/tracing.ipynb #0a11b1db
+# %% ../../nbs/trace/tracing.ipynb #afa85824
 _called_so = dict(addmm='linear', mm='linear', bmm='matmul', baddbmm='matmul', max_pool2d_with_indices='max_pool2d',
-              max_pool3d_with_indices='max_pool3d', _safe_softmax='softmax', _trilinear='bilinear', _cdist_forward='cdist',
-              native_layer_norm='layer_norm', native_group_norm='group_norm')
+                  max_pool3d_with_indices='max_pool3d', _safe_softmax='softmax', _trilinear='bilinear',
+                  _cdist_forward='cdist',
+                  native_layer_norm='layer_norm', native_group_norm='group_norm')
 
 def _type(c):
     if c.name == 'convolution': return f"conv{'_transpose'*c['transposed']}{c['weight'].dim()-2}d"
