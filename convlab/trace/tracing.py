@@ -390,7 +390,7 @@ def trace_model(
     evaluation mode would leave it; beyond that its parameters, buffers, training flags, `requires_grad` and hooks
     and the random state are put back, also after an error."""
     check_model(model)
-    args,kwargs = call_args(model, input_size, inputs)
+    with torch.inference_mode(False): args,kwargs = call_args(model, input_size, inputs) # a model may write into them
     model = unwrapped(model)
     t = Tracer(model)
     try: out = _called(t, model, args, kwargs)
