@@ -25,8 +25,10 @@ def layer_table(
             kind,shape = type(layer).__name__,tuple(out.shape[1:])
             rows.append((name, kind, shape, n_params(layer), products))
         hooks.append(layer.register_forward_hook(note))
-    with torch.no_grad(): model(x)
-    for h in hooks: h.remove()
+    try:
+        with torch.no_grad(): model(x)
+    finally: # the hooks go, whatever happened
+        for h in hooks: h.remove()
     return rows
 
 # %% ../nbs/04_arithmetic.ipynb #ede03abb
