@@ -497,6 +497,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'convlab.draw.workbook._write_sheet': ( 'draw/workbook.html#_write_sheet',
                                                                                'convlab/draw/workbook.py'),
                                        'convlab.draw.workbook.conv_workbook': ( 'draw/workbook.html#conv_workbook',
+                                                                                'convlab/draw/workbook.py'),
+                                       'convlab.draw.workbook.download_link': ( 'draw/workbook.html#download_link',
                                                                                 'convlab/draw/workbook.py')},
             'convlab.kernels': { 'convlab.kernels._size': ('kernels.html#_size', 'convlab/kernels.py'),
                                  'convlab.kernels.apply_kernel': ('kernels.html#apply_kernel', 'convlab/kernels.py'),
