@@ -172,7 +172,8 @@ def _scheduled(entry, mark, now):
 
 def _due_at(entry):
     "When to ask again, in seconds as `time.time` counts them."
-    return _card(entry).due.timestamp() if 'card' in entry else entry.get('last', 0)
+    card = _card(entry)
+    return card.due.timestamp() if card.last_review else entry.get('last', 0)
 
 # %% ../../nbs/course/quiz.ipynb #383eab25
 def _note(q, mark, first=True): # the entry
