@@ -255,6 +255,24 @@ NOBODY = dict(
 def test_an_empty_cell(name): assert products(NOBODY[name], rand(8, 8) + 8*torch.eye(8)) is None
 
 
+@pytest.mark.parametrize('name', NOBODY)
+def test_an_empty_cell_on_constants_too(name):
+    matrix = rand(8, 8) + 8*torch.eye(8)
+    assert products(lambda x: x + NOBODY[name](matrix).sum().real, rand(8, 8)) is None
+
+
+@pytest.mark.parametrize('f,want', [
+    (lambda m: m @ m, 512), (lambda m: m.sum(), 0), (lambda m: torch.arange(8.).outer(m[0]), 0), (lambda m: m[torch.tensor([1, 2])].sort()[0], 0),
+    (lambda m: F.conv1d(m[None], m[:3, :, None]), 3*8*8), (lambda m: F.interpolate(m[None, None], scale_factor=2.), 0)])
+def test_what_is_known_of_constants_is_counted(f, want): assert products(lambda x: x + f(torch.eye(8)).sum(), rand(8, 8)) == want
+
+
+def test_zeros_among_the_weights_are_counted():
+    class Masked(nn.Conv2d):
+        def forward(self, x): return F.conv2d(x, self.weight*torch.tensor([1., 1., 0.]), self.bias)
+    assert products(Masked(2, 4, 3), rand(1, 2, 8, 8)) == products(nn.Conv2d(2, 4, 3), rand(1, 2, 8, 8)) == 36*4*18
+
+
 @torch.library.custom_op('convlab_counting::twice', mutates_args=())
 def twice(x: torch.Tensor) -> torch.Tensor: return x*2
 

@@ -215,7 +215,7 @@ def call(
     try: got = f(*map(_copied, args), **{k: _copied(v) for k,v in kwargs.items()})
     except NotImplementedError: raise Unanswered() from None
     except Wrong: raise
-    except Exception as e:
+    except (Exception,SystemExit) as e:
         if isinstance(e, NameError) and idle(f): raise Unanswered() from None # `return answer`, and no answer yet
         raise Wrong(_where(e), on, got=f'{type(e).__name__}: {e}') from None
     if _untried(got) and not none: raise Unanswered('' if idle(f) else 'It returns nothing. Is a `return` missing?')
@@ -326,7 +326,7 @@ def _tried(ex, answer):
         with _own_random(), torch.enable_grad(): return ex.check(answer)
     except Wrong: raise
     except NotImplementedError: raise Unanswered() from None
-    except Exception as e: raise Wrong('The check could not use this answer.', got=f'{type(e).__name__}: {e}') from e
+    except (Exception,SystemExit) as e: raise Wrong('The check could not use this answer.', got=f'{type(e).__name__}: {e}') from e
 
 # %% ../../nbs/course/exercises.ipynb #5e6ca905
 def _solution(ex): return f'[a solution](solutions/{ex.lesson}.ipynb)'

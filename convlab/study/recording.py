@@ -16,7 +16,7 @@ from torch import Tensor
 @dataclass(frozen=True)
 class Reduction:
     "What is kept of a tensor."
-    compute:Callable # of a float32 tensor `[n]`: the numbers to keep, on its device
+    compute:Callable # of a tensor `[n]`, float32 or float64: the numbers to keep, on its device
     pool:Callable # of rows of such numbers, how many each stands for, and `Groups` of rows: one row for each group
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Series:
         "Note `x`, of any shape and floating-point type, in batch number `batch`."
         if not x.numel(): return
         if self.noted and self.noted[-1][2][0].device != x.device: self.flush()
-        x = _in_memory_order(x.float())
+        x = _in_memory_order(x if x.dtype == torch.float64 else x.float())
         self.noted.append((batch, len(x), [o.compute(x) for o in self.kept]))
         if len(self.noted) == self.keep: self.flush()
 

@@ -141,10 +141,8 @@ def count_products(c):
 
 def _by_pytorch(c):
     formula = flop_registry.get(getattr(c.func, 'overloadpacket', c.func))
-    try: return formula(*c.args, **c.kwargs, out_val=_returned(c))//2 if formula else None
+    try: return formula(*c.args, **c.kwargs, out_val=c.result)//2 if formula else None
     except AssertionError: return None # its formula for attention knows no groups of queries
-
-def _returned(c): return c.outs[0] if len(c.outs) == 1 else tuple(c.outs)
 
 def _quantized(c): # weights are in an object that packs them
     packed = next((a for a in tree_leaves(c.args) if hasattr(a, 'unpack')), None)
@@ -171,7 +169,7 @@ def count_rule(
 def _by_user(c):
     f = _given[c.title]
     rule = f"your count_rule {getattr(f, '__name__', f)!r} for {c.title}"
-    try: n = f(*c.args, **c.kwargs, out=_returned(c))
+    try: n = f(*c.args, **c.kwargs, out=c.result)
     except Exception as e:
         c.notes.append(f"{rule} raised {type(e).__name__}: {e}; its cell is empty")
         return None

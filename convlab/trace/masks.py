@@ -115,13 +115,17 @@ def _links(m, may): # [.., M,K], which rows may see which: the widest of all, an
     if not (every == every[:1]).all(): m.c.status = worst(['upper bound', m.c.status])
     return every.any(0)
 
+def _by_matrix(m, known, dim): # along `dim` by a constant matrix; a full square one leaves as many positions
+    if (known == 0).any(): return Linked(dim, _links(m, known != 0))
+    return Mix((dim,), stays=known.shape[-1] == known.shape[-2])
+
 @_for('mm bmm addmm baddbmm')
 def _matmul(m):
     *rest,a,b = m.c.tensors
     left,right,added = m.of(a),m.of(b),m.of(rest[0]) if rest else None
     ways = [Mix((-1,)),Mix((-2,))]
-    if left is not None and (left == 0).any(): ways[1] = Linked(-2, _links(m, left != 0))
-    elif right is not None and (right == 0).any(): ways[0] = Linked(-1, _links(m, (right != 0).mT))
+    if left is not None: ways[1] = _by_matrix(m, left, -2)
+    elif right is not None: ways[0] = _by_matrix(m, right.mT, -1)
     elif added is None or not (added <= _absorbs).any(): return None
     rule = _each(m, [*((t, Point()) for t in rest), *zip((a, b), ways)])
     if added is not None and (added <= _absorbs).any(): # scores with a mask, in one operation

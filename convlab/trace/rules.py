@@ -42,7 +42,7 @@ class Call: # one operation with its arguments, as they were before it ran
         self.mutable,self.space,self.name,self.params,self.moves_only = False,'higher_order',self.func.name(),{},False
 
     def ran(self, out, written): # what it returned, and which tensors it wrote into
-        self.many,self.written = isinstance(out, (list,tuple)),written
+        self.result,self.many,self.written = out,isinstance(out, (list,tuple)),written
         self.outs = [o for o in tree_leaves(out) if isinstance(o, Tensor)] or written
         self.out = self.outs[0] if self.outs else None
 
@@ -59,7 +59,7 @@ class Call: # one operation with its arguments, as they were before it ran
     def let_go(self): # of all tensors that depend on the image: the rule needs no more than their shapes
         def empty(t): return torch.empty(self.shapes[id(t)], dtype=t.dtype, device='meta') if isinstance(t, Tensor) and id(t) in self.nodes else t
         self.args,self.kwargs = tree_map(empty, (self.args, self.kwargs))
-        self.tensors,self.outs,self.out,self.written = [],[],None,[]
+        self.result,self.tensors,self.outs,self.out,self.written = None,[],[],None,[]
 
 # %% ../../nbs/trace/rules.ipynb #cdf47d3d
 def make_rule(how, srcs, steps=None, ks=None, stride=None, padding=None):
@@ -273,7 +273,7 @@ def _without(d, gone): return set() if d in gone else {d - sum(g < d for g in go
 _reshapes = set('view _unsafe_view reshape _reshape_copy _reshape_alias flatten unflatten'.split())
 _moves_all = _reshapes | {'cat'} # and put nothing in
 _simple = _same | _right | set('permute transpose t select unbind squeeze unsqueeze stack unfold diag_embed'.split())
-_others = set('index _unsafe_index rot90 im2col gather take diagonal fill_diagonal block_diag repeat_interleave'.split())
+_others = set('index _unsafe_index rot90 im2col gather take diagonal fill_diagonal block_diag'.split())
 _moves = dict.fromkeys(_simple | _reshapes | _others, (0,)) # which of its arguments move
 _moves |= dict(index_put=(0,2), _index_put_impl=(0,2), scatter=(0,3), index_copy=(0,3), slice_scatter=(0,1), select_scatter=(0,1),
                diagonal_scatter=(0,1), masked_scatter=(0,2), put=(0,2))
@@ -465,7 +465,8 @@ def find_rule(c):
 
 # %% ../../nbs/trace/rules.ipynb #04864fbd
 def _known(c):
-    "The rule for `c`, or `None`."
+    "The rule for `c`, or `None`: derivatives have none."
+    if '_backward' in c.name and not is_pointwise(c): return None
     if c.space == 'quantized' and (rule := _quantized(c)): return rule
     if c.name in _rules and c.space in ('aten','quantized'): return _rules[c.name](c)
     if c.name == 'view' and c['size'] is None: # other numbers, same bytes

@@ -19,8 +19,8 @@ from torch.overrides import TorchFunctionMode
 import convlab
 from .internals import (is_composite, is_operation, memory_key, on_meta, tree_leaves, tree_map, undisturbed,
                                      written_tensors)
-from .running import (Guard, alone, call_args, check_model, given_tensors, hook_layers, in_place, is_meta, listens,
-                                   named_layers, tensors_in, unwrapped)
+from .running import (Guard, alone, call_args, check_model, given_tensors, hook_layers, in_place, is_meta,
+                                   listens, named_layers, refuse_nested, tensors_in, threads_made, unwrapped)
 from .reach import Chosen, Mix, Move, Node, Pairs, Point, worst
 from .counting import count_products
 from .rules import Call, NeedsNumbers, find_rule, make_rule
@@ -47,6 +47,13 @@ def _shown(rule, axes):
     return [tuple(v[i] for i in keep) for v in (rule.ks, rule.stride, rule.padding)]
 
 # %% ../../nbs/trace/tracing.ipynb #293f17a8
+def _tells_python(c):
+    "Does Python learn something of the image: a number, or how large a result is, which the image decides?"
+    if torch.Tag.data_dependent_output in c.func.tags: return bool(c.nodes)
+    if torch.Tag.dynamic_output_shape not in c.func.tags: return False
+    picks = c.name in ('index','masked_select')
+    return any(id(t) in c.nodes for t in c.tensors if t.dtype == torch.bool or not picks)
+
 class Tracer(Guard):
     "Follows one call of a model, and is thrown away: a `Trace` has what it found."
     def __init__(self, model):
@@ -55,7 +62,7 @@ class Tracer(Guard):
         self.rows,self.calls,self.stack,self.notes,self.elsewhere = [],{},[],[],[]
         self.values = {} # of constants that were moved to where tensors have no numbers
         self.met = {memory_key(t) for t in _held(model)} # memory that is known
-        self.thread,self.busy = threading.get_ident(),False
+        self.thread,self.threads,self.busy = threading.get_ident(),threads_made(),False
         self.stranger,self.others = None,False # shape of a tensor from outside; are other threads at work?
 
     def start(self, x): # make `x` the image
@@ -88,25 +95,20 @@ class Tracer(Guard):
         kwargs = kwargs or {}
         if self.busy or not listens(self): return func(*args, **kwargs)
         self.hear()
-        _refuse_nested((args, kwargs))
+        refuse_nested((args, kwargs))
         if not is_operation(func): return self.higher(func, args, kwargs)
         c = Call(func, args, kwargs, self)
         if is_composite(func) and not c.has_rule:
             with self: return func.decompose(*args, **kwargs)
         self.meet(c)
         out = self.carry_out(c)
-        _refuse_nested(out)
+        refuse_nested(out)
         c.ran(out, written_tensors(func, args, kwargs) if c.mutable else [])
-        # what comes now may be a matter of it
-        if torch.Tag.data_dependent_output in func.tags and c.nodes: self.graph.floor = 'depends on the data'
+        if _tells_python(c): self.graph.floor = 'depends on the data' # what comes now may be a matter of it
         if c.outs: self.listen(c)
         return out
 
 # %% ../../nbs/trace/tracing.ipynb #37854d3e
-def _refuse_nested(values):
-    if any(t.is_nested for t in tree_leaves(values) if isinstance(t, Tensor)):
-        raise TypeError('nested tensors are not followed: give a model that pads, or one sequence at a time')
-
 @patch
 def carry_out(self:Tracer, c):
     meta = [t.is_meta for t in c.tensors]
@@ -188,13 +190,17 @@ def leave(self:Tracer, name, m, given, out):
     if not listens(self): return
     if threading.get_ident() != self.thread: return self.elsewhere.append((name, m, given, out))
     self.hear()
-    while self.stack[-1].module is not m: self.stack.pop() # a layer failed, and the model went on
+    while self.stack[-1].module is not m: self.abandon(self.stack.pop())
     layer,ts = self.stack.pop(),tensors_in(out)
     found = self.depending(ts)
     self.calls.setdefault(name, []).append(found)
     if not layer.leaf or not ts: return
     layer.row.params += self.owners.credit(layer.used)
     self.finish(layer.row, found[0][1] if found else Node(ts[0].shape), ts, m)
+
+@patch
+def abandon(self:Tracer, layer): # its end was not seen: it failed and the model went on, or the hooks are gone
+    if layer.row.params or layer.row.mults != 0: self.finish(layer.row, Node((0,)), [])
 
 @patch
 # nothing is no place
@@ -230,7 +236,6 @@ def note(self:Tracer, c, products, rule, nodes):
     own = self.stack[-1].own if self.stack else set()
     owners = set().union(*(self.owners.of(t, own) for t in c.tensors))
     if not c.nodes and owners: self.on_constants(c, owners)
-    elif not c.nodes: products = products or 0
     node = nodes[0] if nodes and nodes[0] else Node(c.out.shape)
     if nodes or products != 0: self.book(c, rule, node, products, owners)
 
@@ -284,9 +289,10 @@ def meet(self:Tracer, c):
 # %% ../../nbs/trace/tracing.ipynb #d39a2cfd
 @patch
 def say_strangers(self:Tracer, unused):
-    if self.stranger is None or not (self.others or unused): return
+    others = self.others or threads_made() > self.threads+1
+    if self.stranger is None or not (others or unused): return
     self.say(f'tensors that come from outside, such as one of shape {tuple(self.stranger)}, are taken for constants: '
-             'if another thread of the model has made them of the image, that is not followed')
+             'if another thread of the model has made them of the image, that is not followed, and not counted')
 
 @patch
 def unfollowed(self:Tracer, name, m, srcs, ts):
@@ -339,9 +345,13 @@ def _called(t, model, args, kwargs):
     ts = given_tensors(args, kwargs)
     t.start(next((a for a in ts if a.is_floating_point() or a.is_complex()), ts[0]))
     with in_place(model, t):
-        hook_layers(t.layers, t.enter, t.leave)
+        lost = hook_layers(t.layers, t.enter, t.leave)
         with Watch(t): out = model(*args, **kwargs)
         t.hear()
+        while t.stack: t.abandon(t.stack.pop())
+        if names := lost():
+            t.say(f'forward takes the hooks away from {", ".join(repr(n or "the model") for n in names)}: what such a '
+                  'layer returns is not seen, or its operations stand alone')
         return out
 
 def _read(t, out):
@@ -426,7 +436,9 @@ def tell(t, places_only=False):
     that asked."""
     uncounted = sorted({u for r in t.rows for u in r.uncounted})
     empty = f"no formula for the products of {', '.join(uncounted)}: their cells are empty (count_rule adds one)"
-    notes = t.notes + ([empty] if uncounted and not places_only else [])
+    lost = 'nothing that the model returns is known to depend on the input'
+    notes = t.notes + ([lost] if not t.out and not places_only else [])
+    notes += [empty] if uncounted and not places_only else []
     if notes: warn('; '.join(notes))
 
 def warn(text):
