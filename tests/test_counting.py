@@ -169,31 +169,6 @@ def test_a_transformer_layer(fast):
     finally: torch.backends.mha.set_fastpath_enabled(was)
 
 
-def call(op, *args, **kwargs):
-    "What the counting room reads of a call that has been made."
-    from types import SimpleNamespace
-    from convlab.trace.rules import Call
-    c = Call(op, args, kwargs, SimpleNamespace(node=lambda t: None, values={}))
-    c.ran(op(*args, **kwargs), [])
-    return c
-
-
-def projections(m): return m.in_proj_weight, m.in_proj_bias, m.out_proj.weight, m.out_proj.bias
-
-
-def test_fused_kernels():
-    aten = torch.ops.aten
-    x = rand(2, 5, 16)
-    mha, enc = nn.MultiheadAttention(16, 2).eval(), nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
-    with torch.no_grad():
-        c = call(aten._native_multi_head_attention.default, x, x, x, 16, 2, *projections(mha))
-        assert counting.count_products(c) == 4*loops(2, 5, 16, 16) + 2*loops(2, 5, 5, 16)
-        rest = [p for m in (enc.norm1, enc.norm2, enc.linear1, enc.linear2) for p in (m.weight, m.bias)]
-        args = [x, 16, 2, *projections(enc.self_attn), False, False, 1e-5, *rest]
-        c = call(aten._transformer_encoder_layer_fwd.default, *args)
-        assert counting.count_products(c) == 4*loops(2, 5, 16, 16) + 2*loops(2, 5, 5, 16) + 2*loops(2, 5, 16, 32)
-
-
 # What adds up no products
 
 FREE = dict(

@@ -177,7 +177,7 @@ class Counted(Stream):
 def test_fit_needs_to_know_how_many_batches_there_are(dls):
     unknown, known = [torch.utils.data.DataLoader(cls(), batch_size=4) for cls in (Stream, Counted)]
     for loaders, name in (((unknown, dls.valid), 'train'), ((dls.train, unknown), 'valid'), ((DataLoader(Stream(), bs=4), dls.valid), 'train')):
-        with pytest.raises(TypeError, match=rf'dls\.{name} must know how many batches it has; .* over a Stream has no length'):
+        with pytest.raises(TypeError, match=rf'dls\.{name} must know how many batches it has; a .* over a Stream has no length'):
             fit(simple_cnn, DataLoaders(*loaders))
     assert fit(simple_cnn, DataLoaders(known, known), progress=False).train_iter == 2
 

@@ -326,7 +326,8 @@ def _tried(ex, answer):
         with _own_random(), torch.enable_grad(): return ex.check(answer)
     except Wrong: raise
     except NotImplementedError: raise Unanswered() from None
-    except (Exception,SystemExit) as e: raise Wrong('The check could not use this answer.', got=f'{type(e).__name__}: {e}') from e
+    except (Exception,SystemExit) as e:
+        raise Wrong('The check could not use this answer.', got=f'{type(e).__name__}: {e}') from e
 
 # %% ../../nbs/course/exercises.ipynb #5e6ca905
 def _solution(ex): return f'[a solution](solutions/{ex.lesson}.ipynb)'

@@ -26,8 +26,9 @@ def check_fit(model, dls, epochs, lr, seed):
     kind('dls', dls, DataLoaders, 'fastai DataLoaders, as get_dls makes')
     if len(dls.loaders) < 2: raise ValueError("dls must have two loaders, to train and to validate; got one")
     for name,dl in zip(('train','valid'), dls.loaders):
-        if not _countable(dl): raise TypeError(f"dls.{name} must know how many batches it has; {type(dl).__name__} over "
-                                               f"a {type(dl.dataset).__name__} has no length")
+        if _countable(dl): continue
+        raise TypeError(f"dls.{name} must know how many batches it has; a {type(dl).__name__} over a "
+                        f"{type(dl.dataset).__name__} has no length")
     if not len(dls.train):
         raise ValueError(f"dls.train must have a batch at least; got none in {len(dls.train_ds)} items")
     return whole('epochs', epochs, 1), number('lr', lr, above=0), whole('seed', seed, none=True)

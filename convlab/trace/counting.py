@@ -54,19 +54,9 @@ def _conv_tbc(c): return c.out.numel()*math.prod(c['weight'].shape[:2])
 def _deformable(c): return c.out.numel()*math.prod(c['weight'].shape[1:])
 
 # %% ../../nbs/trace/counting.ipynb #aa486765
-def _attention(q, k, v): return math.prod(q.shape[:-1])*k.shape[-2]*(q.shape[-1]+v.shape[-1])
-
-def _attention_count(c): return _attention(c['query'], c['key'], c['value'])
-
-@_formula_for('_native_multi_head_attention')
-def _heads(c): # the fused layer: three projections, attention by heads that share the features, one projection more
+def _attention(c):
     q,k,v = c['query'],c['key'],c['value']
-    return sum(t.numel() for t in (q,k,v,q))*q.shape[-1] + _attention(q, k, v)
-
-@_formula_for('_transformer_encoder_layer_fwd')
-def _encoder_layer(c):
-    x,hidden = c['src'],c['ffn_weight_1'].shape[0]
-    return 4*x.numel()*x.shape[-1] + _attention(x, x, x) + 2*x.numel()*hidden
+    return math.prod(q.shape[:-1])*k.shape[-2]*(q.shape[-1]+v.shape[-1])
 
 # %% ../../nbs/trace/counting.ipynb #5d291d96
 @_formula_for('mkldnn_rnn_layer _cudnn_rnn lstm gru rnn_tanh rnn_relu')
@@ -136,7 +126,7 @@ def count_products(c):
     if c.title in _formulas: return _formulas[c.title](c)
     if c.space == 'quantized': return _quantized(c)
     if (products := _by_pytorch(c)) is not None: return products
-    if c.name.startswith('_scaled_dot_product'): return _attention_count(c)
+    if c.name.startswith('_scaled_dot_product'): return _attention(c)
     return 0 if _is_free(c) else None
 
 def _by_pytorch(c):

@@ -9,7 +9,7 @@ __all__ = []
 import math
 import torch
 from torch import Tensor
-from .reach import Chosen, Each, Hidden, Linked, Mix, Point, worst
+from .reach import Hidden, Linked, Mix, Point, worst
 from .rules import NeedsNumbers, make_rule
 
 # %% ../../nbs/trace/masks.ipynb #8336e034
@@ -22,7 +22,7 @@ class Masked:
     def of(self, t):
         "The fixed values of `t`, `NaN` where it depends on the image; `None` if nothing is known."
         if not isinstance(t, Tensor): return torch.tensor(float(t)) if isinstance(t, (int,float,bool)) else None
-        if id(t) in self.c.nodes: return self.c.nodes[id(t)].fixed
+        if self.c.depends(t): return self.c.nodes[id(t)].fixed
         if t.is_complex() or t.layout != torch.strided or self.learned(t): return None
         try: return self.c.values(t).float()
         except NeedsNumbers: self.c.status = worst(['upper bound', self.c.status])
@@ -35,10 +35,10 @@ class Masked:
         "The fixed values of the results, for values that only move."
         nodes = [self.c.nodes.get(id(t)) for t in rule.srcs]
         if not any(n is not None and n.fixed is not None for n in nodes): return [self.fixed]*len(self.c.outs)
-        if not isinstance(rule.how, list):
+        if not rule.moves:
             return [nodes[0].fixed if self.c.name in _keep else self.fixed]*len(self.c.outs)
         ts = [self.filled(t, n) for t,n in zip(rule.srcs, nodes)]
-        return [None if any(t is None for t in ts) else how.run(ts) for how in rule.how]
+        return [None if any(t is None for t in ts) else how.run(ts) for how in rule.moves]
 
     def filled(self, t, node): # with `NaN`, if nothing is known of a node
         return torch.full((), math.nan).expand(node.shape) if node is not None and node.fixed is None else self.of(t)
@@ -53,7 +53,7 @@ def _for(names): # decorator
 def _points(m, ts, hidden): # the rule for a result of which each source is hidden in some places
     srcs = [(t, h) for t,h in zip(ts, hidden) if isinstance(t, Tensor)]
     if not any(h is not None and h.any() for _,h in srcs): return None
-    return make_rule(Chosen(*[h for t,h in srcs if id(t) in m.c.nodes]), [t for t,_ in srcs if id(t) in m.c.nodes])
+    return make_rule([(t, Point() if h is None else Hidden(h)) for t,h in srcs])
 
 def _fix(m, values): # remember what is fixed in a result, if anything is
     if not values.isnan().all(): m.fixed = values.expand(m.c.out.shape)
@@ -127,15 +127,11 @@ def _matmul(m):
     if left is not None: ways[1] = _by_matrix(m, left, -2)
     elif right is not None: ways[0] = _by_matrix(m, right.mT, -1)
     elif added is None or not (added <= _absorbs).any(): return None
-    rule = _each(m, [*((t, Point()) for t in rest), *zip((a, b), ways)])
+    ways = [*((t, Point()) for t in rest), *zip((a, b), ways)]
     if added is not None and (added <= _absorbs).any(): # scores with a mask, in one operation
         _fix(m, torch.where(added <= _absorbs, -math.inf, math.nan))
-        rule.how = Hidden(rule.how, added <= _absorbs)
-    return rule
-
-def _each(m, hows): # every source in its own way
-    hows = [(t, how) for t,how in hows if id(t) in m.c.nodes]
-    return make_rule(Each(*[how for _,how in hows]), [t for t,_ in hows])
+        ways = [(t, Hidden(added <= _absorbs, how)) for t,how in ways]
+    return make_rule(ways)
 
 # %% ../../nbs/trace/masks.ipynb #4ded88c2
 def _attention(m):
@@ -143,9 +139,9 @@ def _attention(m):
     q,k,v,mask = c['query'],c['key'],c['value'],c['attn_mask'] if c['attn_mask'] is not None else c['attn_bias']
     rows,cols = q.shape[-2],k.shape[-2]
     may = torch.ones(rows, cols, dtype=torch.bool).tril() if c['is_causal'] else None
-    if mask is not None and id(mask) not in c.nodes and (known := m.of(mask)) is not None:
+    if mask is not None and not c.depends(mask) and (known := m.of(mask)) is not None:
         may = (known == 1 if mask.dtype == torch.bool else known > _absorbs).expand(*known.shape[:-2], rows, cols)
     if may is None or may.all(): return None
     heads = (-3,) if q.dim() > 3 and q.shape[-3] != k.shape[-3] else () # groups of queries share a key
     links = _links(m, may)
-    return _each(m, [(q, Mix((-1,))), (k, Linked(-2, links, (*heads,-1))), (v, Linked(-2, links, heads))])
+    return make_rule([(q, Mix((-1,))), (k, Linked(-2, links, (*heads,-1))), (v, Linked(-2, links, heads))])

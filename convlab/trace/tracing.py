@@ -17,11 +17,10 @@ from torch import nn, Tensor
 from fastcore.basics import patch
 from torch.overrides import TorchFunctionMode
 import convlab
-from .internals import (is_composite, is_operation, memory_key, on_meta, tree_leaves, tree_map, undisturbed,
-                                     written_tensors)
+from .internals import (is_composite, is_operation, memory_key, on_meta, tree_map, undisturbed, written_tensors)
 from .running import (Guard, alone, call_args, check_model, given_tensors, hook_layers, in_place, is_meta,
                                    listens, named_layers, refuse_nested, tensors_in, threads_made, unwrapped)
-from .reach import Chosen, Mix, Move, Node, Pairs, Point, worst
+from .reach import Each, Node, everything, worst
 from .counting import count_products
 from .rules import Call, NeedsNumbers, find_rule, make_rule
 from .masks import Masked
@@ -31,15 +30,11 @@ from .rows import Owners, Row, Trace
 # %% ../../nbs/trace/tracing.ipynb #86febe28
 _same_memory = ('as_strided','set','resize','resize_as','alias','detach') # another layout of it is all that they make
 
-def _only(how, at): # `how`, for the sources at these places: those that depend on the image
-    if isinstance(how, Mix): return Mix(*[how.merged[i] for i in at], at=[how.at[i] for i in at], stays=how.stays)
-    if isinstance(how, Chosen): return Chosen(*[how.hidden[i] for i in at])
-    return Pairs(*[how.pairs[i] for i in at], runs=how.runs) if isinstance(how, Pairs) else how
-
-def _hows(c, how, at): # one for each result of `c`
-    if isinstance(how, list): return how
-    everything = Mix(*[None]*len(at)) # for results of another shape, such as a norm's statistics
-    return [_only(how, at) if o.shape == c.out.shape else everything for o in c.outs]
+def _hows(c, rule): # for each result of `c` how it comes from the sources that depend on the image
+    if rule.moves: return rule.moves
+    hows = [how for t,how in zip(rule.srcs, rule.hows) if c.depends(t)]
+    # those of another shape, such as a norm's statistics, on all that there is
+    return [Each(*hows) if o.shape == c.out.shape else everything(len(hows)) for o in c.outs]
 
 def _shown(rule, axes):
     x,n = rule.srcs[0],len(rule.ks)
@@ -52,7 +47,7 @@ def _tells_python(c):
     if torch.Tag.data_dependent_output in c.func.tags: return bool(c.nodes)
     if torch.Tag.dynamic_output_shape not in c.func.tags: return False
     picks = c.name in ('index','masked_select')
-    return any(id(t) in c.nodes for t in c.tensors if t.dtype == torch.bool or not picks)
+    return any(c.depends(t) for t in c.tensors if t.dtype == torch.bool or not picks)
 
 class Tracer(Guard):
     "Follows one call of a model, and is thrown away: a `Trace` has what it found."
@@ -89,7 +84,7 @@ class Tracer(Guard):
         try: return self.aside(self.graph.node, t)
         except Exception as e:
             self.say(our_fault(e, 'a tensor is taken to depend on everything'))
-            return self.graph.add(t.shape, Mix(None), [self.image], status='upper bound')
+            return self.graph.add(t.shape, everything(1), [self.image], status='upper bound')
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -130,7 +125,7 @@ def listen(self:Tracer, c):
 def follow(self:Tracer, c):
     "The rule for the operation `c`, and a node for each of its results."
     if not c.nodes: return None,self.constant(c)
-    if c.name in _same_memory: return make_rule([], c.tensors),[self.graph.node(c.out)]
+    if c.name in _same_memory: return make_rule([]),[self.graph.node(c.out)]
     masked = Masked(c, self.owners.of)
     try: rule = masked.known() or find_rule(c)
     except NeedsNumbers:
@@ -138,9 +133,8 @@ def follow(self:Tracer, c):
                  'everything')
         return self.anything(c)
     if c.name == 'convolution' and self.cut_weight(c['weight']): c.status = worst([c.status, 'upper bound'])
-    found = [(i,c.nodes[id(t)]) for i,t in enumerate(rule.srcs) if id(t) in c.nodes]
-    srcs,nodes = [n for _,n in found],[]
-    for o,how,fixed in zip(c.outs, _hows(c, rule.how, [i for i,_ in found]), masked.after(rule)):
+    srcs,nodes = [c.nodes[id(t)] for t in rule.srcs if c.depends(t)],[]
+    for o,how,fixed in zip(c.outs, _hows(c, rule), masked.after(rule)):
         nodes.append(self.graph.add(o.shape, how, srcs, rule.steps, c.status, fixed))
         self.graph.put(o, nodes[-1], bool(c.written))
     return rule,nodes
@@ -162,7 +156,7 @@ def constant(self:Tracer, c): # results that depend on constants alone
 @patch
 def anything(self:Tracer, c): # nodes that depend on all that the operation was given
     srcs = list(c.nodes.values())
-    nodes = [self.graph.add(o.shape, Mix(*[None]*len(srcs)), srcs, status='upper bound') for o in c.outs]
+    nodes = [self.graph.add(o.shape, everything(len(srcs)), srcs, status='upper bound') for o in c.outs]
     for o,n in zip(c.outs, nodes): self.graph.put(o, n, True)
     return None,nodes
 
@@ -262,7 +256,7 @@ def book(self:Tracer, c, rule, node, products, owners):
 
 def _stands_out(c, rule, node): # does it join branches, or look at more than one place?
     branches = len(set(map(id, node.srcs))) > 1
-    return branches or rule and not isinstance(rule.how, (Point,Move,list)) and c.name != 'constant_pad_nd'
+    return branches or rule and not all(how.local for how in rule.hows) and c.name != 'constant_pad_nd'
 
 # %% ../../nbs/trace/tracing.ipynb #f4390b98
 @patch
@@ -298,7 +292,7 @@ def say_strangers(self:Tracer, unused):
 def unfollowed(self:Tracer, name, m, srcs, ts):
     self.say(f'layer {name!r} is called in another thread, where its operations are not followed: its output is taken '
              'to depend on all of its input, and its products are not counted')
-    nodes = [self.graph.add(t.shape, Mix(*[None]*len(srcs)), srcs, status='upper bound') for t in ts]
+    nodes = [self.graph.add(t.shape, everything(len(srcs)), srcs, status='upper bound') for t in ts]
     for t,n in zip(ts, nodes): self.graph.put(t, n, True)
     self.met |= set(map(memory_key, ts))
     self.calls.setdefault(name, []).append([*enumerate(nodes)])
