@@ -210,7 +210,7 @@ LOOSE = dict(  # rare, and not worked out: what they say is wide, and they say t
     sample_nearest=lambda x: F.grid_sample(x, grid(3), 'nearest', align_corners=False),
     sample_border=lambda x: F.grid_sample(x, grid(2)*.9, padding_mode='border', align_corners=False),
     index_put=lambda x: x.index_put((ZERO, ZERO, ZERO+2), x[0, 1, :1], accumulate=True),
-    addr=lambda x: x[0, 0].addr(x[0, 0, 0], x[0, 0, :, 0]), addbmm=lambda x: x[0, 0].addbmm(x[0], x[0]),
+    addr=lambda x: x[0, 0].addr(x[0, 0, 0], x[0, 0, :, 0]),
     scatter_reduce=lambda x: x.scatter_reduce(3, torch.tensor([5, 0]).expand(1, 2, 6, 2), x[..., :2], 'sum'))
 
 

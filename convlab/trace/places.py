@@ -69,10 +69,10 @@ class Graph:
         cell.reads[layout] = len(cell.writes),node
         return node
 
-    def add(self, shape, how, srcs, steps=None, status='exact', fixed=None):
+    def add(self, shape, how, srcs, steps=None, status='exact', masked=False):
         "A node made by `how` from the nodes `srcs`; `None` if there are none."
         if not srcs: return None
-        node = Node(shape, how, srcs, steps, worst([status, self.floor]), fixed)
+        node = Node(shape, how, srcs, steps, worst([status, self.floor]), masked)
         self.order.append(node)
         return node
 

@@ -8,7 +8,7 @@ __all__ = []
 # %% ../../nbs/trace/probing.ipynb #36aaa662
 import math
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -183,15 +183,15 @@ def _hides(name, out): # does it return tensors, none of which has a gradient, a
 class _Reached(BaseException): pass # which no model catches
 
 @contextmanager
-def _reached(model, x, layer, times, nth, grad=False):
+def _reached(model, x, layer, times, nth, mode=None): # mode: with gradients, and under it
     "Tensor number `nth` of what `layer` returns at its call number `times`; what comes later is not run."
     got = []
     def keep(name, m, given, out):
         got.append(tensors_in(out)[nth])
         if len(got) == times: raise _Reached
-    with in_place(model, Guard(model), grad):
+    with in_place(model, Guard(model), mode is not None), mode or nullcontext():
         hook_layers({layer: named_layers(model)[plain_name(layer or '')]}, lambda name, m: None, keep)
-        try: model(x)
+        try: model(x.clone() if mode else x) # it may write into it
         except _Reached: pass
         yield got[-1]
 
@@ -226,9 +226,9 @@ def gradient_by(model, x, layer, times, nth, at, mode=None, weigh=lambda out: ou
     """The gradient by `x` of what is `at` a place of that output of `layer`; zeros if it does not depend on `x`. The
     model is still as it was run while the gradient comes back: a checkpoint runs a part of it anew."""
     model = unwrapped(model)
-    x = x.detach().requires_grad_()
+    with torch.inference_mode(False): x = x.detach().clone().requires_grad_()
     try:
-        with mode or Swapped(_constants(model)), _reached(model, x.clone(), layer, times, nth, grad=True) as out:
+        with _reached(model, x, layer, times, nth, mode or Swapped(_constants(model))) as out:
             if out.requires_grad: backward(weigh(out)[at].sum())
     except RuntimeError as e: raise ValueError(f"{type(model).__name__} has no gradient: {e}") from e
     return torch.zeros_like(x) if x.grad is None else x.grad

@@ -24,10 +24,10 @@ class Node:
         srcs=(), # the nodes that it was made from
         steps=None, # for a dimension of the source how its positions step in this one
         own='exact', # status of this step alone
-        fixed=None, # its values that are the same for every image, NaN elsewhere; `None` if there are none
+        masked=False, # may a mask have made some of its values the same for every image?
     ):
         self.shape,self.how,self.srcs = tuple(shape),how,list(srcs)
-        self.steps,self.own,self.fixed = steps or {},own,fixed
+        self.steps,self.own,self.masked = steps or {},own,masked
         self.status = worst([own, *(s.status for s in srcs)]) # of the field
         # for each axis of the image: first position, and minus the last one; so the smallest is always the widest
         self.ends = []

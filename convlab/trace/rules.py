@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from .reach import (Hidden, Mix, Move, Pairs, Point, Scan, Window, adaptive_taps, conv_taps, nowhere,
-                                 transposed_taps)
+from .reach import (Hidden, Linked, Mix, Move, Pairs, Point, Scan, Window, adaptive_taps, conv_taps,
+                                 nowhere, transposed_taps, worst)
 from .internals import is_operation, memory_key, tree_leaves, tree_map
 
 # %% ../../nbs/trace/rules.ipynb #344eb2f2
@@ -28,6 +28,7 @@ class Call: # one operation with its arguments, as they were before it ran
         self.tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
         self.shapes = {id(t):tuple(t.shape) for t in self.tensors}
         self.nodes,self.known = {id(t):n for t in self.tensors if (n := tracer.node(t))},tracer.values
+        self.learned = tracer.owners.of # of a constant: the parameters that it is made of
         self.has_rule,self.notes = self.name in _rules or self.name.lstrip('_').startswith('upsample'),[]
         self.status = 'exact' # of what its rule says
 
@@ -58,6 +59,14 @@ class Call: # one operation with its arguments, as they were before it ran
         if t.is_meta: t = self.known.get(memory_key(t), t)
         if t.is_meta: raise NeedsNumbers(self.title)
         return t.detach().cpu().clone() # the model may write into it
+
+    def loosen(self): self.status = worst(['upper bound', self.status])
+
+    def fixed(self, t):
+        "The values of a constant that will stay so, being no parameter; `None` if it is none, or if nobody knows them."
+        if not isinstance(t, Tensor) or self.depends(t) or t.layout != torch.strided or self.learned(t): return None
+        try: return self.values(t)
+        except NeedsNumbers: self.loosen()
 
     def let_go(self): # of all tensors that depend on the image: the rule needs no more than their shapes
         def empty(t):
@@ -159,7 +168,25 @@ def _resample(c):
 @_rule_for('mm addmm bmm baddbmm mv addmv dot vdot _scaled_mm _int_mm')
 def _matmul(c):
     *rest,a,b = c.tensors[:2] if c.name == '_scaled_mm' else c.tensors
-    return make_rule([*((t, Point()) for t in rest), (a, Mix((-1,))), (b, Mix((-2,) if b.dim() > 1 else (0,)))])
+    ways = [(t, Point()) for t in rest]
+    if b.dim() == 1: return make_rule([*ways, (a, Mix((-1,))), (b, Mix((0,)))])
+    return make_rule([*ways, (a, _by_matrix(c, b, -1)), (b, _by_matrix(c, a, -2))])
+
+def _by_matrix(c, by, dim): # along `dim`, by a matrix; a constant may leave out some, and leaves a map if it is square
+    known = c.fixed(by)
+    if known is None: return Mix((dim,))
+    known = known != 0 if dim == -2 else known.mT != 0
+    if known.all(): return Mix((dim,), stays=known.shape[-1] == known.shape[-2])
+    return Linked(dim, _links(c, known))
+
+def _links(c, may): # [.., M,K], which rows may see which: the widest of all, and the status says if they differ
+    every = may.reshape(-1, *may.shape[-2:])
+    if not (every == every[:1]).all(): c.loosen()
+    return every.any(0)
+
+@_rule_for('addbmm')
+def _addbmm(c):
+    return make_rule([(c['self'], Point()), (c['batch1'], Mix((0,2), (0,))), (c['batch2'], Mix((0,1), (1,)))])
 
 @_rule_for('_trilinear')
 def _trilinear(c): # as `F.bilinear` calls it: features last, the weight in the middle
@@ -174,8 +201,23 @@ def _cdist(c):
 def _attention(c):
     q,k,v,mask = c['query'],c['key'],c['value'],c['attn_mask'] if c['attn_mask'] is not None else c['attn_bias']
     heads = (-3,) if q.dim() > 3 and q.shape[-3] != k.shape[-3] else () # groups of queries share a key
-    ways = [(q, Mix((-1,))), (k, Mix((*heads,-2,-1))), (v, Mix((*heads,-2)))]
-    return make_rule(ways + ([(mask, Mix((-1,)))] if mask is not None else []))
+    may = _visible(c, mask, q.shape[-2], k.shape[-2])
+    if may is None or may.all():
+        ways = [(q, Mix((-1,))), (k, Mix((*heads,-2,-1))), (v, Mix((*heads,-2)))]
+        return make_rule(ways + ([(mask, Mix((-1,)))] if mask is not None else []))
+    links = _links(c, may)
+    return make_rule([(q, Mix((-1,))), (k, Linked(-2, links, (*heads,-1))), (v, Linked(-2, links, heads))])
+
+def _visible(c, mask, rows, cols): # bools [.., rows,cols], what a constant mask lets see
+    if c['is_causal']: return torch.ones(rows, cols, dtype=torch.bool).tril()
+    known = c.fixed(mask)
+    if known is None: return None
+    if known.dtype != torch.bool:
+        if ((known <= _low) & (known > _absorbs)).any(): c.loosen() # nearly hidden
+        known = known > _absorbs
+    return known.expand(*known.shape[:-2], rows, cols)
+
+_low,_absorbs = -1e3,-1e8 # what masks add to a score: beside the second nothing is left of it in single precision
 
 # %% ../../nbs/trace/rules.ipynb #0eed8dca
 @_rule_for('cumsum cumprod logcumsumexp cummax cummin _cummax_helper _cummin_helper')
@@ -393,6 +435,27 @@ def is_pointwise(c):
     return any(torch.Tag.pointwise in f.tags for f in (c.func, *others))
 
 # %% ../../nbs/trace/rules.ipynb #6fa62bfe
+@_rule_for('mul')
+def _product(c):
+    "A constant's zeros hide what they are multiplied with."
+    a,b = c.args[:2]
+    def way(t, other):
+        known = c.fixed(other)
+        hidden = known is not None and known.dim() and known == 0 # a plain 0 is no mask
+        return (t, Hidden(hidden) if isinstance(hidden, Tensor) and hidden.any() else Point())
+    return make_rule([way(t, other) for t,other in ((a, b), (b, a)) if isinstance(t, Tensor)])
+
+def masks(c):
+    """Does `c` make values the same for every image that others may be weighed by: scores to which very much is added,
+    or products with zeros?"""
+    if c.name not in ('add','sub','mul','masked_fill','where','baddbmm','addmm'): return False
+    picks = c.fixed(c['mask'] if c.name == 'masked_fill' else c['condition'])
+    if picks is not None and (not picks.any() or c.name == 'where' and picks.all()): return False # nothing or all
+    given = [c[k] for k in ('self','other','value')]
+    known = [torch.tensor(v) if isinstance(v, (int,float)) else c.fixed(v) for v in given if v is not None]
+    if c.name == 'mul': return any(v.dim() and (v == 0).any() for v in known if v is not None)
+    return any((v.abs() >= -_low).any() for v in known if v is not None)
+
 @_rule_for('masked_fill where')
 def _masked(c):
     "A mask that is known hides what it covers."

@@ -20,10 +20,9 @@ import convlab
 from .internals import (is_composite, is_operation, memory_key, on_meta, tree_map, undisturbed, written_tensors)
 from .running import (Guard, alone, call_args, check_model, given_tensors, hook_layers, in_place, is_meta,
                                    listens, named_layers, refuse_nested, tensors_in, threads_made, unwrapped)
-from .reach import Each, Node, everything, worst
+from .reach import Each, Node, everything
 from .counting import count_products
-from .rules import Call, NeedsNumbers, find_rule, make_rule
-from .masks import Masked
+from .rules import Call, NeedsNumbers, find_rule, make_rule, masks
 from .places import Graph, begin, measure, our_fault
 from .rows import Owners, Row, Trace
 
@@ -126,18 +125,23 @@ def follow(self:Tracer, c):
     "The rule for the operation `c`, and a node for each of its results."
     if not c.nodes: return None,self.constant(c)
     if c.name in _same_memory: return make_rule([]),[self.graph.node(c.out)]
-    masked = Masked(c, self.owners.of)
-    try: rule = masked.known() or find_rule(c)
+    try: rule = find_rule(c)
     except NeedsNumbers:
         self.say(f'{c.title} depends on numbers, and the model is on the device meta: its output is taken to depend on '
                  'everything')
         return self.anything(c)
-    if c.name == 'convolution' and self.cut_weight(c['weight']): c.status = worst([c.status, 'upper bound'])
     srcs,nodes = [c.nodes[id(t)] for t in rule.srcs if c.depends(t)],[]
-    for o,how,fixed in zip(c.outs, _hows(c, rule), masked.after(rule)):
-        nodes.append(self.graph.add(o.shape, how, srcs, rule.steps, c.status, fixed))
+    masked = any(n.masked for n in srcs)
+    if masked and _weighs(c, rule) or c.name == 'convolution' and self.cut_weight(c['weight']): c.loosen()
+    for o,how in zip(c.outs, _hows(c, rule)):
+        nodes.append(self.graph.add(o.shape, how, srcs, rule.steps, c.status, masks(c) or masked and _is_local(rule)))
         self.graph.put(o, nodes[-1], bool(c.written))
     return rule,nodes
+
+def _is_local(rule): return all(how.local for how in rule.hows)
+
+def _weighs(c, rule): # is it a softmax, or a product of what depends on the image?
+    return 'softmax' in c.name or not _is_local(rule) and sum(map(c.depends, rule.srcs)) > 1
 
 # %% ../../nbs/trace/tracing.ipynb #43bb919e
 @patch
@@ -256,7 +260,7 @@ def book(self:Tracer, c, rule, node, products, owners):
 
 def _stands_out(c, rule, node): # does it join branches, or look at more than one place?
     branches = len(set(map(id, node.srcs))) > 1
-    return branches or rule and not all(how.local for how in rule.hows) and c.name != 'constant_pad_nd'
+    return branches or rule and not _is_local(rule) and c.name != 'constant_pad_nd'
 
 # %% ../../nbs/trace/tracing.ipynb #f4390b98
 @patch
