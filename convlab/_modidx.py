@@ -1006,6 +1006,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'convlab.trace.reach.Scan.dims': ('trace/reach.html#scan.dims', 'convlab/trace/reach.py'),
                                      'convlab.trace.reach.Scan.ends': ('trace/reach.html#scan.ends', 'convlab/trace/reach.py'),
                                      'convlab.trace.reach.Scan.flipped': ('trace/reach.html#scan.flipped', 'convlab/trace/reach.py'),
+                                     'convlab.trace.reach.Way': ('trace/reach.html#way', 'convlab/trace/reach.py'),
                                      'convlab.trace.reach.Window': ('trace/reach.html#window', 'convlab/trace/reach.py'),
                                      'convlab.trace.reach.Window.__init__': ('trace/reach.html#window.__init__', 'convlab/trace/reach.py'),
                                      'convlab.trace.reach.Window.back': ('trace/reach.html#window.back', 'convlab/trace/reach.py'),

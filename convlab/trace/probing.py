@@ -176,8 +176,8 @@ _asked_of_itself = Tensor.requires_grad.__get__,Tensor.grad.__get__,Tensor.is_le
 def _varies(*values): return any(isinstance(t, Tensor) and t.requires_grad for t in tree_leaves(values))
 
 def _hides(name, out): # does it return tensors, none of which has a gradient, and no new ones?
-    is_new = name.endswith('_like') or name.startswith('new_')
-    return not is_new and any(isinstance(t, Tensor) for t in tree_leaves(out)) and not _varies(out)
+    beside = name.endswith('_like') or name.startswith('new_') or '_backward' in name # new, or the gradient's own
+    return not beside and any(isinstance(t, Tensor) for t in tree_leaves(out)) and not _varies(out)
 
 # %% ../../nbs/trace/probing.ipynb #b1c7920b
 class _Reached(BaseException): pass # which no model catches

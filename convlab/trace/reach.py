@@ -70,14 +70,19 @@ def _least(ts, shape): # the smallest of `ts`, broadcast to `shape`
 def _fold(mask, shape): # the way back from broadcasting
     return mask if mask.shape == tuple(shape) else mask.float().sum_to_size(shape) > 0
 
-class Point:
+class Way:
+    merged = () # dimensions; `None`: all
+    local = False # does no value come from more than one place?
+    moves = False # may positions follow each other in another order?
+
+class Point(Way):
     "Every value comes from the same place; sizes of one are stretched as in broadcasting."
-    merged,local = (),True
+    local = True
     def ends(self, t, shape, slopes): return unexpanded(t).expand(shape)
     def back(self, mask, shape): return _fold(mask, shape)
     def dims(self, d, src, out): return {d + len(out) - len(src)}
 
-class Hidden:
+class Hidden(Way):
     "As `how`, but some values of the result are constants."
     def __init__(self, hidden, how=Point()): self.hidden,self.how,self.merged,self.local = hidden,how,how.merged,how.local
     def ends(self, t, shape, slopes):
@@ -89,8 +94,7 @@ class Hidden:
 class Each:
     "Every source in its own way."
     def __init__(self, *hows):
-        self.hows,self.merged = hows,[h.merged for h in hows]
-        self.moves = any(isinstance(h, Pairs) for h in hows) # may positions be others than before?
+        self.hows,self.merged,self.moves = hows,[h.merged for h in hows],any(h.moves for h in hows)
     def ends(self, ts, shape, slopes): return _least([h.ends(t, shape, slopes) for h,t in zip(self.hows, ts)], shape)
     def back(self, mask, shapes): return [h.back(mask, s) for h,s in zip(self.hows, shapes)]
     def dims(self, i, d, shapes, out): return self.hows[i].dims(d, shapes[i], out)
@@ -98,9 +102,8 @@ class Each:
 def everything(n): return Each(*[Mix()]*n) # of `n` sources
 
 # %% ../../nbs/trace/reach.ipynb #842a4be1
-class Mix:
+class Mix(Way):
     "Every value comes from all the values along some dimensions."
-    local = False
     def __init__(self,
         merged=None, # these dimensions; `None`: all of them
         at=None, # where the other dimensions meet the output
@@ -133,9 +136,8 @@ class Mix:
         return {at[d]} if d in at else {d} if self.stays and d < len(out) else set()
 
 # %% ../../nbs/trace/reach.ipynb #e41054f2
-class Scan:
+class Scan(Way):
     "Along one dimension every value comes from its own place and all before, as in a running sum or a recurrent layer."
-    local = False
     def __init__(self, dim, features=(), reverse=False): # features: a dimension that is merged too
         self.dim,self.features,self.reverse,self.merged = dim,features,reverse,(dim,*features)
 
@@ -156,9 +158,8 @@ class Scan:
     def dims(self, d, src, out): return set() if d in self.features else {d}
 
 # %% ../../nbs/trace/reach.ipynb #d16fd151
-class Linked:
+class Linked(Way):
     "Along one dimension value `i` comes from the values `j` for which `links[i,j]`, as behind a mask."
-    local = False
     def __init__(self,
         dim, # counted from the end
         links, # bools [places of the output, places of the source]
@@ -276,10 +277,9 @@ def _reach(taps, n): # [n_out,n]: does an output position look at an input posit
     return res
 
 # %% ../../nbs/trace/reach.ipynb #bf51ead9
-class Window:
+class Window(Way):
     """Along some dimensions every value comes from a few positions, its `taps`; a convolution mixes the channels of
     each group too."""
-    local = False
     def __init__(self,
         taps, # for each dimension a tensor [n_out,n_taps] of positions in the source
         groups=None, # of channels that a convolution mixes; `None`: channels stay apart, as in pooling
@@ -302,9 +302,9 @@ class Window:
     def dims(self, d, src, out): return set() if d in self.merged or self.groups == 1 and d == 1 else {d}
 
 # %% ../../nbs/trace/reach.ipynb #a553543d
-class Pairs:
+class Pairs(Way):
     "Value `out[j]` comes from value `src[j]`, for every `j`: numbers of values."
-    merged,local = (),False
+    moves = True
     # runs: dimensions of the output that are positions; by default the source's own
     def __init__(self, out, src, runs=None): self.out,self.src,self.runs = out,src,runs
 
