@@ -145,13 +145,13 @@ def _usual_pair(got, want, tol):
     return 'The first of the two is right.' if fine[0] else 'The second of the two is right.'
 
 def _usual_shape(got, want):
-    if len(got) != len(want): return f'It should have {_axes(len(want))}, and has {_axes(len(got))}.'
+    if len(got) != len(want): return f'It should have {_axes_in_words(len(want))}, and has {_axes_in_words(len(got))}.'
     if sorted(got) == sorted(want): return 'The sizes are right, but in another order.'
     off = {g-w for g,w in zip(got, want)} - {0}
     where = 'along an axis or several' if len(want) > 1 else 'in the row'
     return f"It has {abs(min(off))} too {'many' if min(off) > 0 else 'few'} {where}." if len(off) == 1 else ''
 
-def _axes(n): return f'{n or "no"} {"axis" if n == 1 else "axes"}'
+def _axes_in_words(n): return f'{n or "no"} {"axis" if n == 1 else "axes"}'
 
 # %% ../../nbs/course/exercises.ipynb #1e43d3a2
 def _untried(v): return v is None or v is ... or v is NotImplemented

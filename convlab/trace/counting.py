@@ -11,7 +11,7 @@ import operator
 import torch
 from torch.utils.flop_counter import flop_registry
 from convlab.trace.internals import tree_leaves
-from convlab.trace.rules import is_pointwise, quantized_points
+from convlab.trace.rules import is_pointwise, moves_only, quantized_points
 
 # %% ../../nbs/trace/counting.ipynb #27bb12b9
 _formulas = {} # operation, such as 'aten::mv': how many products a call computes
@@ -115,7 +115,7 @@ def _is_free(c):
     "Is `c` known to add up no products?"
     if c.space == 'torchvision': return c.name in _vision
     if c.space not in ('aten','prim','prims'): return False
-    if c.moves_only or is_pointwise(c) or torch.Tag.reduction in c.func.tags or not c.tensors: return True
+    if moves_only(c) or is_pointwise(c) or torch.Tag.reduction in c.func.tags or not c.tensors: return True
     return (c.name in _no_products or c.name.startswith(_no_products_start) or c.name.endswith(_no_products_end))
 
 # %% ../../nbs/trace/counting.ipynb #923c9016

@@ -20,7 +20,7 @@ def _addresses(layout):
     for n,s in zip(shape, stride): at = at[...,None] + torch.arange(n)*s
     return at.reshape(-1)
 
-class _Cell: # a piece of memory
+class _Memory: # a piece of memory
     # (layout, node) in order; for a layout how many writes it has seen, and the node
     def __init__(self): self.writes,self.reads = [],{}
 
@@ -52,7 +52,7 @@ class Graph:
     def put(self, t, node, write=False):
         "`t` holds what `node` describes (`None`: a constant) from now on."
         key = memory_key(t)
-        if key not in self.memory: self.memory[key],write = _Cell(),True
+        if key not in self.memory: self.memory[key],write = _Memory(),True
         cell,layout = self.memory[key],memory_layout(t)
         if write: cell.writes.append((layout, node))
         cell.reads[layout] = len(cell.writes),node
@@ -196,7 +196,7 @@ def measured_from(order, origin, say):
     with undisturbed(): begin(copies[origin], dims)
     for n in order[order.index(origin)+1:]:
         if not any(s in copies for s in n.srcs): continue
-        copies[n] = Node(n.shape, n.how, [copies.get(s) or _nothing(s, sizes) for s in n.srcs], n.steps, n.own)
+        copies[n] = Node(n.shape, n.how, [copies.get(s) or _nothing(s, sizes) for s in n.srcs], n.steps, n.own_status)
     measure([*copies.values()], sizes, say)
     return copies
 

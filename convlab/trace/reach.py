@@ -23,12 +23,12 @@ class Node:
         how=None, # what made it: `Each` with a way for each source, or `Move`; `None` for what nothing has made
         srcs=(), # the nodes that it was made from
         steps=None, # for a dimension of the source how its positions step in this one
-        own='exact', # status of this step alone
+        own_status='exact', # status of this step alone
         masked=False, # may a mask have made some of its values the same for every image?
     ):
         self.shape,self.how,self.srcs = tuple(shape),how,list(srcs)
-        self.steps,self.own,self.masked = steps or {},own,masked
-        self.status = worst([own, *(s.status for s in srcs)]) # of the field
+        self.steps,self.own_status,self.masked = steps or {},own_status,masked
+        self.status = worst([own_status, *(s.status for s in srcs)]) # of the field
         # for each axis of the image: first position, and minus the last one; so the smallest is always the widest
         self.ends = []
         self.dims = [] # for each axis of the image: the set of dimensions along which it runs here
@@ -84,7 +84,9 @@ class Point(Way):
 
 class Hidden(Way):
     "As `how`, but some values of the result are constants."
-    def __init__(self, hidden, how=Point()): self.hidden,self.how,self.merged,self.local = hidden,how,how.merged,how.local
+    def __init__(self, hidden, how=Point()):
+        self.hidden,self.how,self.merged,self.local = hidden,how,how.merged,how.local
+
     def ends(self, t, shape, slopes):
         return torch.where(self.hidden, math.inf, unexpanded(self.how.ends(t, shape, slopes))).expand(shape)
     def back(self, mask, shape): return self.how.back(mask & ~self.hidden, shape)
@@ -114,7 +116,8 @@ class Mix(Way):
         n = len(src)
         dims = range(n) if self.merged is None else {d%n for d in self.merged}
         kept = [d for d in range(n) if d not in dims]
-        return sorted(dims), dict(zip(kept, self.at or (kept if n == len(out) else range(len(out)-len(kept), len(out)))))
+        at = self.at or (kept if n == len(out) else range(len(out)-len(kept), len(out)))
+        return sorted(dims), dict(zip(kept, at))
 
     def meet(self, src, out): # its shape without what is merged, and with as many dimensions as the output
         dims,at = self.met(src, out)

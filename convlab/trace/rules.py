@@ -8,86 +8,15 @@ __all__ = []
 # %% ../../nbs/trace/rules.ipynb #6d7d96ad
 import math
 from fractions import Fraction
-from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from .reach import (Hidden, Linked, Mix, Move, Pairs, Point, Scan, Window, adaptive_taps, conv_taps,
-                                 nowhere, transposed_taps, worst)
-from .internals import is_operation, memory_key, tree_leaves, tree_map
-
-# %% ../../nbs/trace/rules.ipynb #344eb2f2
-class NeedsNumbers(Exception): "A rule needs values, and the tensor has none."
-
-# %% ../../nbs/trace/rules.ipynb #bf7b9406
-class Call: # one operation with its arguments, as they were before it ran
-    def __init__(self, func, args, kwargs, tracer):
-        self.func,self.args,self.kwargs = func,args,kwargs
-        self._described() if is_operation(func) else self._of_functions()
-        self.title = f'{self.space}::{self.name}'
-        self.tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
-        self.shapes = {id(t):tuple(t.shape) for t in self.tensors}
-        self.nodes,self.known = {id(t):n for t in self.tensors if (n := tracer.node(t))},tracer.values
-        self.learned = tracer.owners.of # of a constant: the parameters that it is made of
-        self.has_rule,self.notes = self.name in _rules or self.name.lstrip('_').startswith('upsample'),[]
-        self.status = 'exact' # of what its rule says
-
-    def _described(self): # by a schema
-        func,schema = self.func,self.func._schema
-        self.mutable = schema.is_mutable
-        self.space,name = func.namespace,schema.name.split('::')[1]
-        self.name = name.rstrip('_') if self.mutable else name # relu_ is relu
-        self.params = {a.name:(i, a.default_value) for i,a in enumerate(schema.arguments)}
-        view = func.is_view or torch.Tag.inplace_view in func.tags
-        self.moves_only,self.inserts = view or self.name in _moves,not view and self.name not in _moves_all
-
-    def _of_functions(self): # an operation that takes functions, such as `flex_attention`
-        self.mutable,self.space,self.name,self.params,self.moves_only = False,'higher_order',self.func.name(),{},False
-
-    def ran(self, out, written): # what it returned, and which tensors it wrote into
-        self.result,self.many,self.written = out,isinstance(out, (list,tuple)),written
-        self.outs = [o for o in tree_leaves(out) if isinstance(o, Tensor)] or written
-        self.out = self.outs[0] if self.outs else None
-
-    def __getitem__(self, k): # the argument called `k`, `None` if there is no such thing
-        i,default = self.params.get(k, (math.inf, None))
-        return self.args[i] if i < len(self.args) else self.kwargs.get(k, default)
-
-    def depends(self, t): return id(t) in self.nodes # on the image
-    def shape(self, t): return self.shapes[id(t)] # some operations change it in place
-    def values(self, t): # of a constant
-        if t.is_meta: t = self.known.get(memory_key(t), t)
-        if t.is_meta: raise NeedsNumbers(self.title)
-        return t.detach().cpu().clone() # the model may write into it
-
-    def loosen(self): self.status = worst(['upper bound', self.status])
-
-    def fixed(self, t):
-        "The values of a constant that will stay so, being no parameter; `None` if it is none, or if nobody knows them."
-        if not isinstance(t, Tensor) or self.depends(t) or t.layout != torch.strided or self.learned(t): return None
-        try: return self.values(t)
-        except NeedsNumbers: self.loosen()
-
-    def let_go(self): # of all tensors that depend on the image: the rule needs no more than their shapes
-        def empty(t):
-            if not isinstance(t, Tensor) or not self.depends(t): return t
-            return torch.empty(self.shapes[id(t)], dtype=t.dtype, device='meta')
-        self.args,self.kwargs = tree_map(empty, (self.args, self.kwargs))
-        self.result,self.tensors,self.outs,self.out,self.written = None,[],[],None,[]
+                                 nowhere, transposed_taps)
+from .calls import NeedsNumbers, from_all, from_points, make_rule
+from .internals import tree_leaves, tree_map
 
 # %% ../../nbs/trace/rules.ipynb #cdf47d3d
-def make_rule(
-    ways, # pairs of a tensor and the way in which the results come from it; those of constants do not count
-    steps=None, # for a dimension how its positions step
-    ks=None, stride=None, padding=None, # of a window, worth showing
-    moves=None, # in place of all ways a `Move` for each result, of all the tensors
-):
-    srcs,hows = [t for t,_ in ways],[how for _,how in ways]
-    return SimpleNamespace(srcs=srcs, hows=hows, moves=moves, steps=steps or {}, ks=ks, stride=stride, padding=padding)
-
-def from_points(ts): return make_rule([(t, Point()) for t in ts]) # from the same place of all these
-def from_all(ts): return make_rule([(t, Mix()) for t in ts]) # from every place
-
 _rules = {}
 def _rule_for(names): # decorator: this is the rule for these operations
     def _add(f): return _rules.update(dict.fromkeys(names.split(), f)) or f
@@ -262,7 +191,7 @@ def _recurrent(c): # a whole sequence; in one direction a step knows those befor
     return make_rule([(x, Scan(time, (2,), bool(c['reverse'])))])
 
 @_rule_for('_thnn_fused_lstm_cell _thnn_fused_gru_cell')
-def _cell(c): return make_rule([(t, Mix((-1,))) for t in c.tensors])
+def _recurrent_cell(c): return make_rule([(t, Mix((-1,))) for t in c.tensors])
 
 # %% ../../nbs/trace/rules.ipynb #f723b776
 def _borders(shape): # for each dimension the product of the sizes before it, and the same with its own
@@ -329,6 +258,8 @@ _moves = dict.fromkeys(_simple | _reshapes | _others, (0,)) # which of its argum
 _moves |= dict(index_put=(0,2), _index_put_impl=(0,2), scatter=(0,3), index_copy=(0,3), slice_scatter=(0,1),
                select_scatter=(0,1), diagonal_scatter=(0,1), masked_scatter=(0,2), put=(0,2))
 
+def moves_only(c): return c.is_view or c.name in _moves
+
 def _again(c, at, other, ts):
     "The operation `c`, done to `ts` in place of the tensors in its arguments `at`."
     if c.name == 'cat': ts = _without_repetitions(ts, (c['dim'] or 0)%ts[0].dim())
@@ -363,10 +294,10 @@ def _move(c):
     if c['accumulate'] or c.name == 'scatter' and c['reduce'] is not None: return None # added to what is there
     consts = [None if c.depends(t) else c.shape(t) for t in data]
     run = _rerun(c, at, {id(t): c.values(t) for t in rest})
-    where = None
+    where,inserts = None,not c.is_view and c.name not in _moves_all
     if c.name in _reshapes: where = reshaped_dims
     elif c.name in _simple: where = lambda d, src, out: _where(c, d, src, out)
-    moves = [Move(lambda ts, i=i: run(ts, i), consts, where, inserts=c.inserts) for i in range(len(c.outs))]
+    moves = [Move(lambda ts, i=i: run(ts, i), consts, where, inserts=inserts) for i in range(len(c.outs))]
     return make_rule([(t, Point()) for t in data], _shuffle_steps(c), moves=moves)
 
 def _rerun(c, at, other): # a function of the tensors to move, and of the number of the result that is asked for
@@ -515,6 +446,8 @@ def _with_numbers(c, x): # a function that does `c` again with another `x`, and 
     return run,given[id(x)]
 
 # %% ../../nbs/trace/rules.ipynb #67cca28d
+def has_rule(c): return c.name in _rules or c.name.lstrip('_').startswith('upsample')
+
 def find_rule(c):
     "The rule for operation `c`, which never fails: what is not known is noted."
     rule = _known(c)
@@ -536,7 +469,7 @@ def _known(c):
     if c.name == 'view' and c['size'] is None: # other numbers, same bytes
         return from_points(c.args[:1]) if c.args[0].shape == c.out.shape else _reduced(c, -1)
     if c.name in _copies: return from_points(c.args[:1])
-    if c.moves_only: return _move(c)
+    if moves_only(c): return _move(c)
     if 'upsample' in c.name: return _resample(c)
     if c.name.startswith('_scaled_dot_product'): return _attention(c)
     if 'batch_norm' in c.name: return _batch_norm(c)

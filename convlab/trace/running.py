@@ -45,7 +45,7 @@ class Guard(TorchDispatchMode):
 
     def __init__(self, model):
         super().__init__()
-        self.own = {memory_key(t): t for t in _all_tensors(model)}
+        self.held = {memory_key(t): t for t in _all_tensors(model)}
         self.saved = {} # for a piece of memory a tensor over it, and a copy of all of it
 
     def run(self, func, args, kwargs):
@@ -54,8 +54,8 @@ class Guard(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def save(self, key):
-        if key not in self.own or key in self.saved: return
-        t = self.own[key].detach()
+        if key not in self.held or key in self.saved: return
+        t = self.held[key].detach()
         whole = t if t.layout != torch.strided or t.is_meta else t.new_empty(0).set_(t.untyped_storage())
         self.saved[key] = whole,whole.clone()
 

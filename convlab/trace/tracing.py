@@ -22,7 +22,8 @@ from .running import (Guard, alone, call_args, check_model, given_tensors, hook_
                                    listens, named_layers, refuse_nested, tensors_in, threads_made, unwrapped)
 from .reach import Each, Node, everything
 from .counting import count_products
-from .rules import Call, NeedsNumbers, find_rule, make_rule, masks
+from .calls import Call, NeedsNumbers, make_rule
+from .rules import find_rule, has_rule, masks
 from .places import Graph, begin, measure, our_fault
 from .rows import Owners, Row, Trace
 
@@ -54,8 +55,8 @@ class Tracer(Guard):
         super().__init__(model)
         self.layers,self.owners,self.graph = named_layers(model),Owners(model),Graph()
         self.rows,self.calls,self.stack,self.notes,self.elsewhere = [],{},[],[],[]
-        self.values = {} # of constants that were moved to where tensors have no numbers
-        self.met = {memory_key(t) for t in _held(model)} # memory that is known
+        self.moved = {} # of constants that were moved to where tensors have no numbers
+        self.familiar = {memory_key(t) for t in _held(model)} # memory that is known
         self.thread,self.threads,self.busy = threading.get_ident(),threads_made(),False
         self.stranger,self.others = None,False # shape of a tensor from outside; are other threads at work?
 
@@ -92,9 +93,9 @@ class Tracer(Guard):
         refuse_nested((args, kwargs))
         if not is_operation(func): return self.higher(func, args, kwargs)
         c = Call(func, args, kwargs, self)
-        if is_composite(func) and not c.has_rule:
+        if is_composite(func) and not has_rule(c):
             with self: return func.decompose(*args, **kwargs)
-        self.meet(c)
+        self.notice_strangers(c)
         out = self.carry_out(c)
         refuse_nested(out)
         c.ran(out, written_tensors(func, args, kwargs) if c.mutable else [])
@@ -115,8 +116,8 @@ def listen(self:Tracer, c):
     products = self.mine(count_products, c, 'it is not counted')
     rule,nodes = self.mine(self.follow, c, 'it is taken to depend on everything') or self.anything(c)
     for note in c.notes: self.say(note)
-    self.note(c, products, rule, nodes)
-    self.met |= {memory_key(o) for o in c.outs}
+    self.put_down(c, products, rule, nodes)
+    self.familiar |= {memory_key(o) for o in c.outs}
     c.let_go()
 
 # %% ../../nbs/trace/tracing.ipynb #b082163c
@@ -154,7 +155,7 @@ def constant(self:Tracer, c): # results that depend on constants alone
     for t in c.written:
         if memory_key(t) in self.graph.memory: self.graph.put(t, None, True)
     copied = c.name in ('_to_copy','lift_fresh') and c.out.is_meta and not c.tensors[0].is_meta
-    if copied: self.values[memory_key(c.out)] = c.tensors[0]
+    if copied: self.moved[memory_key(c.out)] = c.tensors[0]
     return []
 
 @patch
@@ -230,7 +231,7 @@ def _type(c):
 
 # %% ../../nbs/trace/tracing.ipynb #d4598534
 @patch
-def note(self:Tracer, c, products, rule, nodes):
+def put_down(self:Tracer, c, products, rule, nodes):
     own = self.stack[-1].own if self.stack else set()
     owners = set().union(*(self.owners.of(t, own) for t in c.tensors))
     if not c.nodes and owners: self.on_constants(c, owners)
@@ -276,11 +277,11 @@ def _held(model): # its tensors, also those that are plain attributes
     return [*model.parameters(), *model.buffers(), *attributes]
 
 @patch
-def meet(self:Tracer, c):
-    strange = [t for t in c.tensors if memory_key(t) not in self.met and memory_key(t) not in self.graph.memory]
+def notice_strangers(self:Tracer, c):
+    strange = [t for t in c.tensors if memory_key(t) not in self.familiar and memory_key(t) not in self.graph.memory]
     strange = [t for t in strange if t.is_floating_point() and t.dim() > 1 and t.shape[0] == self.image.shape[0]]
     if c.name == 'lift_fresh' or not strange: return
-    self.met |= set(map(memory_key, strange))
+    self.familiar |= set(map(memory_key, strange))
     self.stranger = strange[0].shape
     self.others = self.others or not alone()
 
@@ -298,7 +299,7 @@ def unfollowed(self:Tracer, name, m, srcs, ts):
              'to depend on all of its input, and its products are not counted')
     nodes = [self.graph.add(t.shape, everything(len(srcs)), srcs, status='upper bound') for t in ts]
     for t,n in zip(ts, nodes): self.graph.put(t, n, True)
-    self.met |= set(map(memory_key, ts))
+    self.familiar |= set(map(memory_key, ts))
     self.calls.setdefault(name, []).append([*enumerate(nodes)])
     params = self.owners.credit(set(m.parameters()))
     row = Row(name, type(m).__name__, (), params=params, mults=None, uncounted=('another thread',), depth=_depth(name))
