@@ -187,6 +187,12 @@ def test_huge_and_tiny_numbers_have_a_finite_deviation(big):
     np.testing.assert_allclose(both['mean'], 0, atol=abs(big)*1e-12)
 
 
+@pytest.mark.parametrize('kwargs', [{}, dict(with_hist=True), dict(include_paramless=True)])
+def test_a_model_without_numbers_is_refused_in_words(kwargs):
+    with torch.device('meta'): model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    with pytest.raises(ValueError, match='model must have numbers; .* on the device meta'), record_activations(model, **kwargs): model(torch.rand(2, 3, device='meta'))
+
+
 @pytest.mark.parametrize('big', [1e40, 1e150, -1e150, 1e200, 1e300])
 def test_double_precision_is_kept(big):
     "Deviations overflow from some 1e150, since they are added up as squares; means, shares and histograms do not."
