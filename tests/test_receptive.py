@@ -461,6 +461,14 @@ def test_recurrent_layers_see_what_came_before(cls, kw, box, first):
     assert agreed(net, (3, T), col=3) == (box,)
 
 
+@pytest.mark.parametrize('cls', [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize('layers', [2, 3])
+def test_recurrent_layers_both_ways_see_all(cls, layers):
+    "Whether the result is a map is told of an LSTM alone: it arrives whole, and the others step by step."
+    field = receptive_field(L(lambda self, x: self.rnn(x.mT)[0].mT, rnn=cls(3, 4, layers, bidirectional=True, batch_first=True)), (3, T))
+    assert field.size == (T,) and field.box(*([None, 3] if cls is nn.LSTM else [])) == ((0, T),) and field.status == 'exact'
+
+
 @pytest.mark.parametrize('f', [lambda x: x.flip(1), lambda x: x])
 def test_a_recurrent_layer_turned_round(f):
     net = L(lambda self, x: f(self.rnn(f(x.mT))[0]).mT, rnn=nn.LSTM(3, 4, batch_first=True))
