@@ -139,13 +139,15 @@ def test_whatever_the_caller_has_set(context):
 
 
 def test_default_dtype_of_the_caller():
-    net = L(lambda self, x: F.grid_sample(F.fold(F.unfold(self.a(x), 3, padding=1), (8, 8), 3, padding=1), F.affine_grid(torch.eye(2, 3, dtype=x.dtype)[None], (1, 2, 8, 8), align_corners=True),
-                                          'nearest', align_corners=True), a=conv())
+    def folded(self, x): return F.fold(F.unfold(self.a(x), 3, padding=1), (8, 8), 3, padding=1)
+    def sampled(self, x): return F.grid_sample(folded(self, x), F.affine_grid(torch.eye(2, 3, dtype=x.dtype)[None], (1, 2, 8, 8), align_corners=True), 'nearest', align_corners=True)
     torch.set_default_dtype(torch.float64)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('error')
+            net = L(folded, a=conv())
             assert receptive_field(net, SIZE).size == (3, 3) and image_box(trace_precedents(net, SIZE, row=3, col=4)) == ((2, 5), (3, 6))
+            assert receptive_field(L(sampled, a=conv()), SIZE).status == 'upper bound'
     finally: torch.set_default_dtype(torch.float32)
 
 

@@ -124,8 +124,12 @@ class Swapped(TorchFunctionMode):
     def swap(self, a): return self.swapped.get(a, a) if isinstance(a, Tensor) else a
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        args,kwargs = tree_map(self.swap, (args, kwargs or {}))
+        kwargs = kwargs or {}
+        if func not in _asked_of_itself: args,kwargs = tree_map(self.swap, (args, kwargs))
         return func(*args, **kwargs)
+
+# what a parameter tells of itself
+_asked_of_itself = Tensor.requires_grad.__get__,Tensor.grad.__get__,Tensor.is_leaf.__get__
 
 # %% ../../nbs/trace/probing.ipynb #f37f6283
 class Positive(Swapped):
@@ -169,9 +173,6 @@ class Positive(Swapped):
             return func(*args, **kwargs)
 
 # %% ../../nbs/trace/probing.ipynb #56a254a1
-# what a parameter tells of itself
-_asked_of_itself = Tensor.requires_grad.__get__,Tensor.grad.__get__,Tensor.is_leaf.__get__
-
 # with the image
 def _varies(*values): return any(isinstance(t, Tensor) and t.requires_grad for t in tree_leaves(values))
 
