@@ -12,8 +12,8 @@ nbs = Path(__file__).resolve().parent.parent/'nbs'
 
 def outputs(nb: dict) -> list[dict]:
     "The outputs of a notebook that hold live pieces, each as its forms."
-    found = [out['data'] for cell in nb['cells'] for out in cell.get('outputs', []) if 'text/html' in out.get('data', {})]
-    return [data for data in found if 'convlab-place' in ''.join(data['text/html'])]
+    found = [out.get('data', {}) for cell in nb['cells'] for out in cell.get('outputs', [])]
+    return [data for data in found if 'convlab-place' in ''.join(data.get('text/html', ''))]
 
 
 def bring_up_to_date(nb: dict) -> bool:
