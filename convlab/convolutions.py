@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['conv2d', 'conv_matrix', 'im2col', 'out_size', 'tied_weights']
 
-# %% ../nbs/02_convolutions.ipynb #b6a2626e
+# %% ../nbs/02_convolutions.ipynb #53d4442e
 from .study.ways import conv2d, conv_matrix, im2col, out_size, tied_weights
 
 _all_ = ['conv2d', 'conv_matrix', 'im2col', 'out_size', 'tied_weights']

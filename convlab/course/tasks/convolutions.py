@@ -23,7 +23,7 @@ def _(answer):
     for _ in range(3): sizes.append(out_size(sizes[-1], 5, stride, padding) if sizes[-1] + 2*padding >= 5 else 0)
     if sizes == [28,14,7,4]:
         return ('Half the kernel as padding, ks//2, as for 3 by 3: then the windows '
-                'are centred on pixels 0, 2, 4 and so on.')
+                'are centered on pixels 0, 2, 4 and so on.')
     why = ('Stride and padding are exchanged?' if (stride,padding) == (1,2) else
            '' if stride == 2 else f'A stride of {stride} does not halve.')
     if (stride,padding) == (2,1): why = 'That is the padding for a 3 by 3 kernel.'

@@ -48,7 +48,7 @@ def _(answer):
 # %% ../../../nbs/solutions/01_kernels.ipynb #ce8d72b2
 @exercise('every_second', lesson='01_kernels', title='a map of every second place', hints=(
     '`range` takes a third number, the step.',
-    'The centres of the windows lie in rows 1 to H-2: `range(1, H-1)`, and with a step `range(1, H-1, 2)`.'))
+    'The centers of the windows lie in rows 1 to H-2: `range(1, H-1)`, and with a step `range(1, H-1, 2)`.'))
 def _(answer):
     for h,w in ((28,28), (9,12), (4,3)):
         im,on = torch.randint(0, 256, (h,w)),f'a picture [{h},{w}]'
