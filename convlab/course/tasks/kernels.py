@@ -79,7 +79,7 @@ def _(answer):
 
 # %% ../../../nbs/solutions/01_kernels.ipynb #e11e6450
 @exercise('any_kernel', lesson='01_kernels', title='map_kernel for a kernel of any size', hints=(
-    'How many places does a window of `kh` rows have in a picture of `H` rows? Try `H=5` on paper, with `kh` of 1, 3 and 4.',
+    'How many places does a window of `kh` rows have in `H` rows? Try `H=5` on paper, with `kh` of 1, 3 and 4.',
     '`unfold` takes the size of the window: its second argument is the number of rows or columns.'))
 def _(answer):
     for h,w,kh,kw in ((5,5,3,3), (7,7,5,5), (5,7,3,2), (6,4,2,2), (5,6,1,4)):
