@@ -171,8 +171,9 @@ def conv2d(
     method:str='im2col', # or 'loops', 'matrix', 'fft'
 ) -> torch.Tensor: # `[N,nf,oh,ow]`, or `[nf,oh,ow]`
     """The same as `F.conv2d`, gradients included, computed in a way that can be read. By 'fft' the error of every
-    number is that of the largest one. Numbers that are not finite are as far-reaching as in `F.conv2d`, and no
-    farther."""
+    number is that of the largest one. Numbers that are not finite reach as far as in `F.conv2d`, and no farther; but
+    an infinite weight on a zero of the padding gives NaN, as it does there in double precision: its single precision
+    may leave the padding out."""
     one_of('method', method, ways)
     fitting(x, weight, bias, groups)
     rows,cols = axes(x.shape[-2:], weight.shape[2:], stride, padding, dilation)
