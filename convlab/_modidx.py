@@ -468,6 +468,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'convlab.draw.windows._film_stage': ('draw/windows.html#_film_stage', 'convlab/draw/windows.py'),
                                       'convlab.draw.windows._letters': ('draw/windows.html#_letters', 'convlab/draw/windows.py'),
                                       'convlab.draw.windows._pair': ('draw/windows.html#_pair', 'convlab/draw/windows.py'),
+                                      'convlab.draw.windows._picture': ('draw/windows.html#_picture', 'convlab/draw/windows.py'),
                                       'convlab.draw.windows._shades': ('draw/windows.html#_shades', 'convlab/draw/windows.py'),
                                       'convlab.draw.windows.axes': ('draw/windows.html#axes', 'convlab/draw/windows.py'),
                                       'convlab.draw.windows.axis': ('draw/windows.html#axis', 'convlab/draw/windows.py'),

@@ -137,19 +137,21 @@ def show_slices(
     (nf,share),c = weight.shape[:2],len(x)
     axs = plt.subplots(1+nf, c+1, figsize=(size*(c+1), size*(1+nf)), squeeze=False)[1]
     for ax in axs.flat: ax.set(xticks=[], yticks=[], frame_on=False)
-    def picture(ax, im, title, scale):
-        ax.imshow(im, **scale)
-        ax.set(title=title, frame_on=True)
-    for k in range(c): picture(axs[0,k], x[k], f'channel {k}', color_scale(x))
-    for f in range(nf):
-        picture(axs[1+f,c], maps[f], f'map {f}', color_scale(maps))
-        axs[1+f,0].set_ylabel(f'kernel {f}')
+    for k,ax in enumerate(axs[0,:c]): _picture(ax, x[k], f'channel {k}', x)
+    for f,row in enumerate(axs[1:]):
+        row[0].set_ylabel(f'kernel {f}')
+        _picture(row[c], maps[f], f'map {f}', maps)
         first = f//(nf//groups)*share
-        for k in range(share):
-            ax = axs[1+f,first+k]
-            show_pixels(weight[f,k], fmt=fmt, lim=float(weight.abs().max()), signed=True, ax=ax)
+        for ax,piece in zip(row[first:c], weight[f]):
+            show_pixels(piece, fmt=fmt, lim=float(weight.abs().max()), signed=True, ax=ax)
             ax.set(xticks=[], yticks=[], aspect='equal', frame_on=True)
     return axs
+
+# %% ../../nbs/draw/windows.ipynb #bcf535e6
+def _picture(ax, im, title, others):
+    "`im` with a frame, in the colors that it shares with `others`."
+    ax.imshow(im, **color_scale(others))
+    ax.set(title=title, frame_on=True)
 
 # %% ../../nbs/draw/windows.ipynb #6169ebdc
 def show_film(
