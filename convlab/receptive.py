@@ -145,6 +145,6 @@ def effective_receptive_field(
     t = trace_model(model, tuple(x.shape[1:]))
     node,nth = layer_node(t, layer)
     at = (slice(None), *index_at(node.shape, map_dims(node), check_place(node, row, col, None))[1:])
-    out = run_to(model, x, layer, len(t.calls[plain_name(layer or '')]), nth, grad=True)
-    share = gradient_by(out, at, x).abs().sum(1).mean(0)
+    times = len(t.calls[plain_name(layer or '')])
+    share = gradient_by(model, x, layer, times, nth, at).abs().sum(1).mean(0)
     return share/share.sum() if share.sum() > 0 else share

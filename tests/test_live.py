@@ -7,7 +7,7 @@ from browser import modules, node
 from matplotlib.colors import to_rgba
 
 from convlab.draw import plotting
-from convlab.draw.widgets import Live, _squeezed, fragment, joined, page
+from convlab.draw.widgets import Live, _squeezed, fragment, joined, page, refreshed
 
 pieces = sorted(p.name for p in modules.glob('*.js') if 'export default' in p.read_text() and p.name != 'line.js')
 
@@ -52,9 +52,15 @@ def test_no_state_ends_the_script_that_it_stands_in():
     state = dict(text='</script><script>alert(1)</script><!-- "&amp;')
     html = fragment('line.js', state)
     assert html.count('</script') == 1 and '<!--' not in html
-    assert json.loads(re.search(r'livePiece, (.*)\)\n', html)[1]) == state
+    assert json.loads(re.search(r"livePiece, (.*)\)\n", html)[1]) == state
     assert '<title>A &lt; B</title>' in page('A < B', html)
     with pytest.raises(ValueError): fragment('line.js', dict(n=float('nan')))
+
+
+def test_a_saved_script_is_brought_up_to_date_and_its_state_is_kept():
+    now = fragment('quiz.js', dict(text='"use strict"'), '<img alt="still">')
+    old = now.replace('convlabLines', 'linesOfOld').replace('function make(', 'function built(')
+    assert old != now and refreshed(f'<p>{old}</p>{old}') == f'<p>{now}</p>{now}' and refreshed(now) == now
 
 
 def test_a_state_follows_python_and_python_follows_it():
@@ -62,7 +68,8 @@ def test_a_state_follows_python_and_python_follows_it():
 import { LiveModel } from './live.js'
 class Line extends LiveModel { send() {} }
 const page = new LiveModel({ n: 1, kernel: [1, 2] }), python = new Line({ n: 2, kernel: [1, 2], piece_id: 'x' }), heard = []
-page.on('change:n', () => heard.push(page.get('n')))
+const hear = () => heard.push(page.get('n'))
+page.on('change:n', hear)
 page.on('change:kernel', () => heard.push('kernel'))
 page.set('n', 5); page.save_changes()
 page.join(python)                           // Python's state is the truth
@@ -70,7 +77,7 @@ python.set('n', 3)                          // Python to page
 page.set('n', 4)                            // page to Python, once it is saved
 const before = python.get('n')
 page.save_changes()
-page.off('change:n')
+page.off('change:n', hear)
 page.set('n', 9)
 done([heard, before, python.get('n'), page.get('n')])''')
     assert done == [[5, 2, 3, 4], 3, 4, 9]

@@ -10,15 +10,13 @@ export class LiveModel {
     this.emit(`change:${name}`)
   }
   save_changes() {
-    if (this.line) {
-      for (const name of this.changed) this.line.set(name, this.state[name])
-      this.line.save_changes()
-    }
+    for (const name of this.changed) this.line?.set(name, this.state[name])
+    this.line?.save_changes()
     this.changed.clear()
     this.emit('saved')
   }
   on(event, listener) { this.listeners.set(event, [...(this.listeners.get(event) ?? []), listener]) }
-  off(event, listener) { this.listeners.set(event, (this.listeners.get(event) ?? []).filter(f => listener && f !== listener)) }
+  off(event, listener) { this.listeners.set(event, this.listeners.get(event).filter(f => f !== listener)) }
   emit(event) { for (const listener of this.listeners.get(event) ?? []) listener() }
   // From now on Python and the page have one state. Python's is the truth.
   join(line) {
@@ -38,8 +36,10 @@ export class LiveModel {
   }
 }
 
-// Build `piece` in place of its still picture. The place names the model in the kernel, if there was one.
-export function mountPiece(place, piece, state) {
+// Build `piece` in place of its still picture. The place is around the script that is running; VS Code runs a copy of the script
+// elsewhere, and there it is the first place that still has its script. It names the model in the kernel, if there was one.
+export function mountPiece(piece, state) {
+  const place = document.currentScript?.closest('.convlab-place') ?? document.querySelector('.convlab-place:has(> script)')
   const id = place.dataset.piece, pieces = globalThis.convlabPieces ??= new Map()
   const siblings = pieces.get(id) ?? [], before = siblings.find(o => !o.root.isConnected)
   if (before) { // the notebook stored its output anew: the same piece lives on, focus and all
@@ -58,7 +58,10 @@ export function mountPiece(place, piece, state) {
     if (model.line) timer = setTimeout(() => {
       if (root.matches(':active')) return store()
       entry.focused = root.contains(document.activeElement) ? document.activeElement : null
-      model.line.send({ store: true })
+      try { model.line.send({ store: true }) } catch { // its kernel was restarted, and the page goes on alone
+        model.line = null
+        root.append('Python has lost this piece. Run its cell again to go on with it.')
+      }
     }, 700)
   }
   model.on('saved', store)
