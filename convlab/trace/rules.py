@@ -158,8 +158,8 @@ def _so_far(c, dim, features=(), reverse=False): # along `dim` from all before; 
     if shape[dim] > 4096: # too many for a table of who sees whom
         c.loosen()
         return Mix((dim,*features), stays=True)
-    links = torch.ones(shape[dim], shape[dim], dtype=torch.bool)
-    return Linked(dim%len(shape)-len(shape), links.triu() if reverse else links.tril(), [d-len(shape) for d in features])
+    links,rank = torch.ones(shape[dim], shape[dim], dtype=torch.bool),len(shape)
+    return Linked(dim%rank-rank, links.triu() if reverse else links.tril(), [d-rank for d in features])
 
 @_rule_for('''_softmax _log_softmax _safe_softmax _sparse_softmax glu sort argsort msort topk kthvalue median nanmedian
     mode max min argmax argmin renorm _weight_norm_interface logsumexp quantile nanquantile''')
@@ -468,7 +468,7 @@ def find_rule(c):
 
 # %% ../../nbs/trace/rules.ipynb #04864fbd
 def _known(c):
-    "The rule for `c`, or `None`: derivatives have none, nor have operations that are not PyTorch's own without its tags."
+    "The rule for `c`, or `None`: derivatives have none, nor have other people's operations without PyTorch's tags."
     if '_backward' in c.name and not is_pointwise(c): return None
     rule = _by_name(c) if c.space == 'aten' else None
     if rule or is_pointwise(c): return rule or from_points(c.tensors)
