@@ -382,10 +382,14 @@ def _product(c):
         return (t, Hidden(hidden) if isinstance(hidden, Tensor) and hidden.any() else Point())
     return make_rule([way(t, other) for t,other in ((a, b), (b, a)) if isinstance(t, Tensor)])
 
+_maskable = set('add sub mul masked_fill where minimum maximum baddbmm addmm'.split())
+
 def masks(c):
     """Does `c` make values the same for every image that others may be weighed by: scores to which very much is added,
     or products with zeros?"""
-    if c.name not in ('add','sub','mul','masked_fill','where','baddbmm','addmm'): return False
+    if c.name in ('tril','triu','constant_pad_nd',*_with_value): return True # values put in beside others
+    if moves_only(c): return any(map(c.is_own_constant, c.tensors))
+    if c.name not in _maskable: return False
     picks = c.fixed(c['mask'] if c.name == 'masked_fill' else c['condition'])
     if picks is not None and (not picks.any() or c.name == 'where' and picks.all()): return False # nothing or all
     given = [c[k] for k in ('self','other','value')]

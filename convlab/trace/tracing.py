@@ -143,7 +143,8 @@ def follow(self:Tracer, c):
 def _is_local(rule): return all(how.local for how in rule.hows)
 
 def _weighs(c, rule): # is it a softmax, or a product of what depends on the image?
-    return 'softmax' in c.name or not _is_local(rule) and sum(map(c.depends, rule.srcs)) > 1
+    joins = c.name in ('mul','div') or not _is_local(rule)
+    return 'softmax' in c.name or joins and sum(map(c.depends, rule.srcs)) > 1
 
 # %% ../../nbs/trace/tracing.ipynb #43bb919e
 @patch
