@@ -113,6 +113,7 @@ def _links(c, may): # [.., M,K], which rows may see which: the widest of all, an
     if not (every == every[:1]).all(): c.loosen()
     return every.any(0)
 
+# %% ../../nbs/trace/rules.ipynb #069c5a01
 @_rule_for('addbmm')
 def _addbmm(c):
     return make_rule([(c['self'], Point()), (c['batch1'], Mix((0,2), (0,))), (c['batch2'], Mix((0,1), (1,)))])
@@ -127,6 +128,7 @@ def _cdist(c):
     if not a.dim() == b.dim() == n: return None
     return make_rule([(a, Mix((-1,), range(n-1))), (b, Mix((-1,), (*range(n-2), n-1)))])
 
+# %% ../../nbs/trace/rules.ipynb #069c5a02
 def _attention(c):
     q,k,v,mask = c['query'],c['key'],c['value'],c['attn_mask'] if c['attn_mask'] is not None else c['attn_bias']
     heads = (-3,) if q.dim() > 3 and q.shape[-3] != k.shape[-3] else () # groups of queries share a key
@@ -267,6 +269,7 @@ _moves = dict.fromkeys(_simple | _reshapes | _others, (0,)) # which of its argum
 _moves |= dict(index_put=(0,2), _index_put_impl=(0,2), scatter=(0,3), index_copy=(0,3), slice_scatter=(0,1),
                select_scatter=(0,1), diagonal_scatter=(0,1), masked_scatter=(0,2), put=(0,2))
 
+# %% ../../nbs/trace/rules.ipynb #4fc6b001
 def moves_only(c): return c.is_view or c.name in _moves
 
 def _again(c, at, other, ts):
@@ -382,6 +385,7 @@ def _product(c):
         return (t, Hidden(hidden) if isinstance(hidden, Tensor) and hidden.any() else Point())
     return make_rule([way(t, other) for t,other in ((a, b), (b, a)) if isinstance(t, Tensor)])
 
+# %% ../../nbs/trace/rules.ipynb #6fa62b01
 _maskable = set('add sub mul masked_fill where minimum maximum baddbmm addmm'.split())
 
 def masks(c):
@@ -397,6 +401,7 @@ def masks(c):
     if c.name == 'mul': return any(v.dim() and (v == 0).any() for v in known if v is not None)
     return any((v.abs() >= -_low).any() for v in known if v is not None)
 
+# %% ../../nbs/trace/rules.ipynb #6fa62b02
 @_rule_for('masked_fill where')
 def _masked(c):
     "A mask that is known hides what it covers."
@@ -443,6 +448,7 @@ def _ask(c):
             mixed |= {d for d in range(len(shape)) if (moved.nonzero()[:,d] != at[d]).any()}
     return Mix(tuple(mixed), stays=True) if mixed else Point()
 
+# %% ../../nbs/trace/rules.ipynb #fc171901
 def _with_numbers(c, x): # a function that does `c` again with another `x`, and numbers for that
     gen = torch.Generator().manual_seed(0)
     def some(t):
