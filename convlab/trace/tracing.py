@@ -139,7 +139,7 @@ def follow(self:Tracer, c):
     return rule,nodes
 
 @patch
-def masked(self:Tracer, c, rule, srcs): # may a mask have fixed values of the result? The field of what it weighs is wide
+def masked(self:Tracer, c, rule, srcs): # may a mask have fixed some results? What those weigh has a wide field
     masked = any(n.masked for n in srcs)
     if masked and _weighs(c, rule) or c.name == 'convolution' and self.cut_weight(c['weight']): c.loosen()
     return masks(c) or masked and _is_local(rule)
