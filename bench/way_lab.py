@@ -58,7 +58,7 @@ if __name__ == '__main__':
             page.context.new_cdp_session(page).send('Emulation.setCPUThrottlingRate', dict(rate=slow))
             start = time.perf_counter()
             page.goto(path.as_uri())
-            page.wait_for_selector('.way-said b')
+            page.wait_for_selector('.says b')
             opened.append(1000*(time.perf_counter()-start))
             found = page.evaluate(stroke, 200) if len(opened) == 10 else None
             page.close()

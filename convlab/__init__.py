@@ -6,7 +6,9 @@
 
 `dir(convlab)` lists the instruments. Each is imported when it is first used.
 """
+import sys
 from importlib import import_module, util
+from types import ModuleType
 
 __version__ = "0.2.0"
 __source__ = "convlab-course[{extra}] @ git+https://github.com/convlab-course/convlab@main"  # what pip installs
@@ -35,8 +37,21 @@ __all__ = [name for name, home in _homes.items() if home in _light or util.find_
 def __getattr__(name):
     if name not in _homes: raise AttributeError(f"module 'convlab' has no attribute {name!r}")
     found = getattr(import_module(f'convlab.{_homes[name]}'), name)
-    # `arithmetic` is a module too: importing it has put it here, and it can be called as the function can
-    return globals().setdefault(name, found)
+    return globals().setdefault(name, found)  # importing `arithmetic` has put the module of this name here
 
 
 def __dir__(): return [*__all__, '__version__']
+
+
+class _Callable(ModuleType):  # a module that can be called as its function can
+    def __call__(self, *args, **kwargs): return self.arithmetic(*args, **kwargs)
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name, value):
+        "`arithmetic` is an instrument and a module: whoever imports the module can go on calling the instrument."
+        if name == 'arithmetic': value.__class__ = _Callable
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

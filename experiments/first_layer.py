@@ -1,10 +1,11 @@
-"""Who minds shuffled pixels, and who minds digits off centre: a convolutional network or a fully connected one?
+"""Who minds shuffled pixels, and who minds digits off center: a convolutional network or a fully connected one?
 
-Two networks of some 30,000 weights, five layers of convolutions and one hidden layer of 38 units, learn from 5,000 digits (few on purpose: what
-a network has to learn anew in every place needs more examples) that are plain, or have their pixels in one fixed random order, or are moved
-by up to 6 pixels each way at random (white moves in; of the moved digits some lose a few pixels of ink). Each is tested on 10,000 digits treated
-in the same way, and on moved ones. The learning rate is chosen on the validation digits (`valid`), the result is `test` at that rate.
-It takes one core three minutes: `python experiments/first_layer.py` writes `convlab/static/first_layer.csv`."""
+Two networks of some 30,000 weights, five layers of convolutions and one hidden layer of 38 units, learn from 5,000
+digits (few on purpose: what a network has to learn anew in every place needs more examples) that are plain, or have
+their pixels in one fixed random order, or are moved by up to 6 pixels each way at random (white moves in; of the moved
+digits some lose a few pixels of ink). Each is tested on 10,000 digits treated in the same way, and on moved ones. A run
+is 400 updates with 64 digits. The learning rate is chosen on the validation digits (`valid`), the result is `test` at
+that rate. It takes one core three minutes: `python experiments/first_layer.py` writes `convlab/static/first_layer.csv`."""
 from common import digits, evaluate, kaiming, nn, study, torch, train
 from convlab.models import n_params, simple_cnn
 

@@ -1,10 +1,10 @@
 """Does a training whose activations open once and stay open end better than one that opens and shuts again?
 
-The ten-digit network, 117 updates of 512 digits, five rates, with 1cycle and constant, ten seeds. After each update the standard deviation of
+The ten-digit network, 117 updates of 512 digits, five rates, with 1cycle and constant, six seeds. After each update the standard deviation of
 what each ReLU is given is noted on one fixed batch. A layer *falls* when it drops below half of the largest value that it has had so far;
 `falls` counts, over the four layers, how often one did that anew, `open` is the share of units of the last such layer that pass gradient at the end.
 One row a run, with validation and test accuracy and test loss.
-It takes one core half an hour: `python experiments/opened.py` writes `convlab/static/opened.csv`."""
+It takes one core ten minutes: `python experiments/opened.py` writes `convlab/static/opened.csv`."""
 from collapse_steps import look
 from common import digits, evaluate, study, torch, train
 
@@ -34,5 +34,5 @@ def run(seed, lr, schedule):
 
 
 if __name__ == '__main__':
-    runs = study(__file__, run, (dict(lr=[.003, .01, .03, .06, .1], schedule=['constant', '1cycle']), 10))
+    runs = study(__file__, run, (dict(lr=[.003, .01, .03, .06, .1], schedule=['constant', '1cycle']), 6))
     print(runs.groupby(['schedule', 'lr'])[['falls', 'open', 'least_open', 'test', 'collapsed']].mean().round(3).to_string())

@@ -3,8 +3,8 @@
 The rate grows from 1e-6 to 10 in 100 updates, the loss is smoothed as fastai smooths it, and four rules read a rate off: `minimum` (a tenth of the
 rate with the lowest loss), `steep` (where the loss falls fastest), and fastai's `valley` and `slide`. The ten-digit network from PyTorch's start, and with
 batch norm, batches of 64 and 512, twenty seeds. Beside it each network trained for 117 updates at nine constant rates and with nine tops of 1cycle,
-five seeds: which rates really end well. `kind` is `test` (columns minimum, steep, valley, slide, and `curve`, the smoothed losses) or `training`.
-It takes one core half an hour: `python experiments/range_test.py` writes `convlab/static/range_test.csv` and `range_test_curves.csv`."""
+three seeds: which rates really end well. `kind` is `test` (columns minimum, steep, valley, slide, and `curve`, the smoothed losses) or `training`.
+It takes one core a quarter of an hour: `python experiments/range_test.py` writes `convlab/static/range_test.csv` and `range_test_curves.csv`."""
 import json
 
 from common import F, adam, batches, digits, evaluate, nn, swept, torch, train, unfold, write
@@ -68,7 +68,7 @@ def run(seed, kind, norm, bs, schedule, lr):
 
 if __name__ == '__main__':
     nets = dict(norm=[False, True], bs=[64, 512])
-    found = swept(run, (dict(kind=['test'], **nets, schedule=['rising'], lr=[0.]), 20), (dict(kind=['training'], **nets, schedule=['constant', '1cycle'], lr=rates), 5))
+    found = swept(run, (dict(kind=['test'], **nets, schedule=['rising'], lr=[0.]), 20), (dict(kind=['training'], **nets, schedule=['constant', '1cycle'], lr=rates), 3))
     write('range_test', found.drop(columns='rows'))
     write('range_test_curves', unfold(found[found.kind == 'test'], 'norm', 'bs', 'seed'), '%.4g')
     print(found[found.kind == 'test'].groupby(['norm', 'bs'])[['minimum', 'steep', 'valley', 'slide']].quantile([.1, .5, .9]).to_string())

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from convlab import compat  # makes torchvision importable  # noqa: F401
-from convlab.arithmetic import arithmetic, totals
+from convlab.arithmetic import arithmetic, layer_table, taps_on_pixels, totals
 from convlab.trace.reach import node_field
 from convlab.trace.tracing import trace_model
 
@@ -343,3 +343,27 @@ def test_fields_of_a_flattened_map():
     t = trace_model(Tokens(), (3, 16, 16))
     first, last = node_field(t.out[0][1], 0)
     assert first.tolist() == [0, 4, 8, 12] and last.tolist() == [3, 7, 11, 15]
+
+
+# The plain version of the lesson
+
+def test_the_hooks_and_the_table_agree():
+    model = models.alexnet(weights=None).eval()
+    df = arithmetic(model, (3, 224, 224))
+    df = df[df.type.map(is_module)]
+    rows = layer_table(model, torch.zeros(1, 3, 224, 224))
+    assert rows == list(zip(df.name, df.type, df['output shape'], df.params, df.multiplications))
+
+
+def test_the_hooks_go_whatever_happens():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Linear(5, 2))
+    with pytest.raises(RuntimeError): layer_table(model, torch.zeros(1, 1, 8, 8))
+    assert not any(m._forward_hooks for m in model)
+
+
+@pytest.mark.parametrize('ks,stride,padding', [(3, 2, 1), (5, 1, 2), (3, 1, 0), (4, 3, 1)])
+def test_taps_on_pixels(ks, stride, padding):
+    "The gradient of a weight counts the ones that it met."
+    conv = nn.Conv2d(1, 1, ks, stride, padding)
+    conv(torch.ones(1, 1, 9, 9)).sum().backward()
+    assert torch.equal(taps_on_pixels(conv, 9), conv.weight.grad[0, 0])

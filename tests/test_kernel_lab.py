@@ -25,8 +25,8 @@ def test_maps_are_pytorchs():
         scale = rng.choice((1, 255))
         cases.append(dict(image=(torch.rand(h, w)*scale).tolist(), kernel=torch.randn(k, k).tolist()))
     maps = node('''
-import { flat, mapKernel } from './kernel_numbers.js'
-done(given.map(({ image, kernel }) => [...mapKernel(flat(image), image.length, image[0].length, kernel)]))''', cases)
+import { mapKernel } from './kernel_numbers.js'
+done(given.map(({ image, kernel }) => [...mapKernel(image.flat(), image.length, image[0].length, kernel)]))''', cases)
     for case, found in zip(cases, maps):
         x, kernel = torch.tensor(case['image']), torch.tensor(case['kernel'])
         right = F.conv2d(x[None, None].double(), kernel[None, None].double())[0, 0]
@@ -39,8 +39,8 @@ done(given.map(({ image, kernel }) => [...mapKernel(flat(image), image.length, i
 def test_one_result_is_its_products():
     x, kernel = torch.randint(0, 256, (12, 9)), torch.randn(5, 5)
     found = node('''
-import { flat, windowAt } from './kernel_numbers.js'
-done(windowAt(flat(given.image), 9, given.kernel, 4, 3))''', dict(image=x.tolist(), kernel=kernel.tolist()))
+import { windowAt } from './kernel_numbers.js'
+done(windowAt(given.image.flat(), 9, given.kernel, 4, 3))''', dict(image=x.tolist(), kernel=kernel.tolist()))
     window = x[4:9, 3:8]
     assert found['pixels'] == window.tolist()
     assert torch.allclose(torch.tensor(found['products']), window*kernel) and found['sum'] == pytest.approx((window*kernel).sum().item(), rel=1e-5)
@@ -69,7 +69,21 @@ done(Object.fromEntries(Object.entries(kernelPresets).map(([name, f]) => [name, 
 
 
 def test_the_labs_own_picture_is_the_pages():
-    assert node('import { testPictures } from "./kernel_numbers.js"\ndone(testPictures.strokes())') == KernelLab().image.int().tolist()
+    assert node('import { testPictures } from "./kernel_numbers.js"\ndone(testPictures.strokes())') == KernelLab().state['image']
+
+
+def test_a_picture_comes_through_the_state_as_it_was():
+    "To the last bit of single precision, from Python to the page and back; the one that was given is there once."
+    image = torch.randn(9, 128)
+    lab = KernelLab(image)
+    page, back = node('''
+import { packed, unpacked } from './kernel_numbers.js'
+const numbers = unpacked(given)
+done([[...numbers], packed(given.height, given.width, numbers)])''', lab.state['given'])
+    assert page == image.flatten().tolist() and torch.equal(lab.image, image) and lab.state['image'] is None
+    lab.image = torch.zeros(7, 7)
+    lab.state['image'] = back
+    assert torch.equal(lab.image, image)
 
 
 def judged(n, kernel):
@@ -275,8 +289,11 @@ def test_what_the_lab_may_not_be_given_is_refused(given, said):
 
 @needs_chromium
 def test_the_largest_picture_makes_a_small_page(piece):
-    "Noise, which no format packs well. Nothing is pinned, so that nothing is shown in place of a result."
-    page = piece(torch.randint(256, (128, 128)), torch.ones(7, 7))
+    "Noise, which no format packs well, and a stroke on it. Nothing is pinned, so that nothing is shown in place of a result."
+    lab = KernelLab(torch.randn(128, 128), torch.ones(7, 7))
+    lab.image = lab.image + 1
+    assert len(lab.html().encode()) < 300_000
+    page = piece(torch.randn(128, 128), torch.ones(7, 7))
     page.wait_for_selector('text=Point at a result')
     assert page.locator('.kernel-lab canvas:visible').count() == 2 and violations(page) == []
 

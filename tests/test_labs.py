@@ -12,7 +12,9 @@ from torch import nn
 
 from convlab.color import map_color_kernel, to_grey
 from convlab.convolutions import out_size
+from convlab.draw.kernel_lab import KernelLab
 from convlab.draw.labs import RingLab, StrideLab, ValleyLab, chance
+from convlab.draw.way import WayLab
 from convlab.kernels import top_edge
 from convlab.training import one_cycle_schedule
 
@@ -229,6 +231,13 @@ def test_what_a_setting_may_not_be_is_refused_and_changes_nothing(lab, name, wro
     assert said in str(e.value) and json.dumps(piece.state) == before
     with pytest.raises((ValueError, TypeError)) as e: lab(**{name: wrong})
     assert said in str(e.value)
+
+
+@pytest.mark.parametrize('lab, names', [(KernelLab, 'kernel, image'), (WayLab, 'image, point'), (RingLab, 'ring, ground, own'), (StrideLab, 'n, ks, stride'), (ValleyLab, 'start, rate')])
+def test_a_name_that_a_lab_does_not_have_is_refused(lab, names):
+    piece = lab()
+    with pytest.raises(AttributeError) as e: piece.kernal = 1
+    assert str(e.value).startswith(f"{lab.__name__} has no 'kernal' to set; what can be set is {names}")
 
 
 def test_settings_that_are_allowed_are_plain_json():

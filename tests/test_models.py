@@ -34,9 +34,6 @@ def test_sizes():
 
 def test_refused():
     with pytest.raises(ValueError, match='ks must be odd, .* got 4'): conv(1, 4, ks=4)
-    with pytest.raises(TypeError, match='ks must be a whole number'): conv(1, 4, ks=3.)
-    with pytest.raises(ValueError, match='number of channels.* at least 2; got 1'): simple_cnn((1,))
-    with pytest.raises(ValueError, match='channels must be'): simple_cnn((1, 0))
     with pytest.raises(TypeError, match='model must be an nn.Sequential'): show_shapes(nn.Linear(2, 2), torch.zeros(1, 2))
 
 

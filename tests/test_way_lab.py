@@ -108,27 +108,27 @@ def test_forward_pass_in_other_precisions(dtype):
 
 
 def some_points(rng, network, n):
-    "Random places, given by layer, channel, row and column."
+    "Random places: layer, channel, row and column."
     shapes = [network['input']] + [layer['shape'] for layer in network['layers']]
     picked = [rng.randrange(len(shapes)) for _ in range(n)]
-    return [dict(layer=k, **dict(zip(('channel', 'row', 'col'), [rng.randrange(s) for s in shapes[k]] + [0, 0]))) for k in picked]
+    return [[k, *([rng.randrange(s) for s in shapes[k]] + [0, 0])[:3]] for k in picked]
 
 
 def test_boxes_are_those_of_trace_precedents():
     rng = random.Random(1)
     nets = [some_net(rng) for _ in range(50)]
     networks = [plain_network(net, n) for net, n in nets]
-    points = [[p for p in some_points(rng, network, 8) if p['layer'] and len(network['layers'][p['layer']-1]['shape']) == 3] for network in networks]
+    points = [[p for p in some_points(rng, network, 8) if p[0] and len(network['layers'][p[0]-1]['shape']) == 3] for network in networks]
     compared = 0
     for (net, n), network, ps, found in zip(nets, networks, points, in_node(trace_all, [dict(network=a, points=b) for a, b in zip(networks, points)])):
         names = ['image'] + [layer['name'] for layer in network['layers']]
         for p, boxes in zip(ps, found):
-            want = trace_precedents(net, (1, n, n), names[p['layer']], p['row'], p['col'])
+            want = trace_precedents(net, (1, n, n), names[p[0]], *p[2:])
             traced = {r.name: [r.top, r.bottom, r.left, r.right] for r in want.itertuples()}
-            page = {name: box for name, box in zip(names[:p['layer']+1], boxes) if box}
-            after = {name: traced.pop(name) for name in names[p['layer']+1:] if name in traced}  # what passes on its input is the same tensor
+            page = {name: box for name, box in zip(names[:p[0]+1], boxes) if box}
+            after = {name: traced.pop(name) for name in names[p[0]+1:] if name in traced}  # what passes on its input is the same tensor
             assert page == traced, (net, p)
-            assert all(box == boxes[p['layer']] for box in after.values())
+            assert all(box == boxes[p[0]] for box in after.values())
             compared += len(page)
     assert compared > 400
 
@@ -146,11 +146,12 @@ def test_sets_are_what_a_change_moves():
         [found] = in_node(sets_all, [dict(network=network, points=points)])
         maps = [m.double() for m in maps_of(net.double(), torch.rand(1, 1, n, n, generator=gen).double())]
         for p, sets in zip(points, found):
-            at = (p['channel'], p['row'], p['col'])[:maps[p['layer']].dim()]
+            layer, *at = p
+            at = tuple(at[:maps[layer].dim()])
             for k, s in enumerate(sets):
-                first, last = sorted((k, p['layer']))
+                first, last = sorted((k, layer))
                 jac = torch.autograd.functional.jacobian(lambda v: nn.Sequential(*layers[first:last])(v[None])[0], maps[first])
-                if k <= p['layer']: moved = jac[at] != 0
+                if k <= layer: moved = jac[at] != 0
                 else: moved = jac.flatten(maps[k].dim())[(..., torch.arange(maps[first].numel()).view_as(maps[first])[at])] != 0
                 want = torch.zeros_like(moved) if s is None else product(s, moved.shape)
                 assert torch.equal(moved, want), (net, p, k)
@@ -169,7 +170,7 @@ def smooth(net, gen):
 
 
 def product(s, shape):
-    channels, rows, cols = (torch.tensor(s[k]).bool() for k in ('channels', 'rows', 'cols'))
+    channels, rows, cols = (torch.tensor(marks).bool() for marks in s)
     return (channels[:, None, None] & rows[:, None] & cols).view(shape)
 
 
@@ -186,6 +187,8 @@ def test_models_that_cannot_be_run_are_named():
                          (nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(2)), 'it must flatten all but the batch'),
                          (nn.Sequential(nn.MaxPool2d(2, return_indices=True)), 'it must return one tensor'),
                          (nn.Sequential(nn.Conv2d(1, 4, 31)), "a Conv2d, cannot take its input of shape [1, 28, 28]"),
+                         (nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3))), "model must take pictures of one channel, as what is drawn in the page is ink on paper; its layer '0.0' takes 3 channels"),
+                         (simple_cnn().to('meta'), "model must have weights to run with; those of layer '0.0' are on the meta device"),
                          (nn.Sequential(), 'model must have a layer'),
                          (nn.Sequential(nn.Flatten(), nn.Linear(784, 800)), 'model must have 500,000 weights at most')):
         with pytest.raises(ValueError) as e: WayLab(net)
@@ -240,14 +243,14 @@ def mounted(page, lab, width='auto'):
         document.querySelector('main').append(root)
         piece.render({ model, el: root })
     }''', [joined('way_lab.js', 'live.js'), lab.state])
-    page.wait_for_selector('.way-panel canvas')
+    page.wait_for_selector('.sheet canvas')
     return page
 
 
 def state(page, name): return page.evaluate('name => model.get(name)', name)
 
 
-def says(page, text): page.wait_for_function("t => document.querySelector('.way-said').textContent.startsWith(t)", arg=text)
+def says(page, text): page.wait_for_function("t => document.querySelector('.says').textContent.startsWith(t)", arg=text)
 
 
 def told(page, text): page.wait_for_function("t => document.querySelector('[role=status]').textContent.includes(t)", arg=text)
@@ -263,13 +266,13 @@ def stroke(page, *points, box=None):
     page.mouse.up()
 
 
-def shown_scores(page): return [float(t.replace('−', '-')) for t in page.locator('.way-score span:last-child').all_text_contents()]
+def shown_scores(page): return [float(t.replace('−', '-')) for t in page.locator('.score span:last-child').all_text_contents()]
 
 
 def follows(page, lab):
     "The scores in the page are PyTorch's for the picture in the page."
     lab.image = state(page, 'image')
-    page.wait_for_function("s => Math.abs(document.querySelector('.way-score span:last-child').textContent.replace('−', '-') - s) < .006", arg=lab.scores[0])
+    page.wait_for_function("s => Math.abs(document.querySelector('.score span:last-child').textContent.replace('−', '-') - s) < .006", arg=lab.scores[0])
     assert shown_scores(page) == pytest.approx(lab.scores, abs=.006)
 
 
@@ -289,7 +292,7 @@ def test_by_mouse(pages):
     page.click('text=Erase')
     stroke(page, (5, 4), (5, 12))
     assert 0 < sum(map(sum, state(page, 'image'))) < ink
-    assert 'fell by' in page.locator('.way-answer').text_content()
+    assert 'fell by' in page.locator('.answer').text_content()
     follows(page, lab)
     page.click('text=Move')
     before = torch.tensor(state(page, 'image'))
@@ -312,19 +315,19 @@ def test_pointing_lights_up_what_trace_precedents_says(pages, point):
 @needs_chromium
 def test_a_click_pins_and_enlarges(pages):
     page = mounted(pages(), WayLab())
-    sheet = page.locator('.way-panel canvas').nth(2)  # 1.0: 16 maps of 7 by 7, in four columns
+    sheet = page.locator('.sheet canvas').nth(2)  # 1.0: 16 maps of 7 by 7, in four columns
     box = sheet.bounding_box()
     pitch = box['width']/4
     page.mouse.click(box['x']+2.5*pitch, box['y']+1.5*pitch)
     assert state(page, 'point') == ['1.0', 6, 3, 3]
-    page.wait_for_function("document.querySelector('.way-glass b')?.textContent == '1.0 Conv2d, map 6'")  # drawn in the next frame
+    page.wait_for_function("document.querySelector('.glass b')?.textContent == '1.0 Conv2d, map 6'")  # drawn in the next frame
     page.mouse.move(5, 5)
     told(page, '1.0 Conv2d, map 6, row 3, column 3')
-    page.locator('.way-glass canvas >> nth=1').click(position=dict(x=3, y=3))
+    page.locator('.glass canvas >> nth=1').click(position=dict(x=3, y=3))
     assert state(page, 'point') == ['1.0', 6, 0, 0]
-    page.locator('.way-glass canvas >> nth=1').click(position=dict(x=3, y=3))
+    page.locator('.glass canvas >> nth=1').click(position=dict(x=3, y=3))
     assert state(page, 'point') is None
-    page.locator('.way-score').nth(4).click()
+    page.locator('.score').nth(4).click()
     assert state(page, 'point') == ['5', 4, 0, 0]
 
 
@@ -337,10 +340,10 @@ def test_by_touch(pages):
     assert sum(map(sum, state(page, 'image'))) > 255
     page.tap('[aria-label="A handwritten 4"]')
     says(page, 'It says 4')
-    page.locator('.way-panel canvas').nth(1).tap(position=dict(x=20, y=20))
+    page.locator('.sheet canvas').nth(1).tap(position=dict(x=20, y=20))
     name, channel, *_ = state(page, 'point')
     assert (name, channel) == ('0.1', 0)
-    page.wait_for_selector('.way-glass .mini')
+    page.wait_for_selector('.glass .mini')
     follows(page, lab)
 
 

@@ -16,7 +16,8 @@ root = Path(__file__).resolve().parent.parent
 badge_img = 'https://colab.research.google.com/assets/colab-badge.svg'
 badge_re = re.compile(r'\[!\[Open In Colab\]\([^)]*\)\]\([^)]*/nbs/([\w./]+\.ipynb)\)')  # a path in nbs/
 source_re = re.compile(r'git\+(https://github\.com/[\w.-]+/[\w.-]+)@')
-setup_mark = '# Set up: on Colab, and only there'
+setup_mark = '#@title Set up: on Colab, and only there'
+folded = {'jupyter': {'source_hidden': True}, 'cellView': 'form'}  # by JupyterLab, by Colab
 
 
 def facts(root: Path) -> dict:
@@ -58,9 +59,21 @@ def notebook(text: str, f: dict) -> str:
     for cell in nb['cells']:
         src = ''.join(cell['source'])
         if cell['cell_type'] == 'markdown': src = links(src, f)
-        elif src.startswith(setup_mark): src = setup_cell(f)
+        elif src.startswith(setup_mark):
+            src = setup_cell(f)
+            cell['metadata'] = folded
+            name_module(nb)
         cell['source'] = src.splitlines(True)
     return json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n'
+
+
+def name_module(nb: dict):
+    "Move the name of the module that a lesson exports from a cell, which a learner would see first, to its metadata."
+    for cell in nb['cells']:
+        named = re.fullmatch(r'#\| default_exp (\S+)', ''.join(cell['source']).strip())
+        if not named: continue
+        nb['metadata']['nbdev'] = {'default_exp': named[1]}
+        nb['cells'] = [c for c in nb['cells'] if c is not cell]
 
 
 def readme(index: str) -> tuple[str, dict]:  # Markdown, and the pictures it shows as `{path: bytes}`

@@ -11,6 +11,7 @@ import nbformat
 from fastcore.nbio import read_nb, write_nb
 from nbclient import NotebookClient
 from nbdev.clean import clean_nb
+from nbdev.config import get_config
 
 from check import complaints
 
@@ -47,7 +48,7 @@ def run(path: Path) -> list[str]:
     tmp = path.with_suffix('.tmp')
     nbformat.write(nb, tmp)
     clean = read_nb(tmp)
-    clean_nb(clean)
+    clean_nb(clean, allowed_cell_metadata_keys=get_config(path=path).allowed_cell_metadata_keys)
     write_nb(clean, tmp)
     tmp.replace(path)
     return found

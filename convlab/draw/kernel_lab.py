@@ -12,31 +12,36 @@ import torch
 from torch.nn import functional as F
 from ..checks import kind, shaped, whole
 from .plotting import ink, signed_scale
-from .widgets import Live
+from .widgets import Settable
 
 # %% ../../nbs/draw/kernel_lab.ipynb #3b2c17a6
 _sizes = 3,5,7
 _most = 1e6 # in size, on the page too, so that sums stay finite in single precision
 
-def _rows(name, t, *layouts):
-    "The numbers of a tensor of two axes, as lists of Python's own."
+def _finite(name, t, *layouts):
+    "A tensor of two axes in float64, if its numbers are none that the page cannot draw."
     t = shaped(name, t, *layouts).detach().cpu()
     if t.is_complex(): raise TypeError(f'{name} must have real numbers; got {t.dtype}')
     t = t.double()
     if not (t.abs() <= _most).all():
         raise ValueError(f'{name} must have finite numbers only, from {-_most:g} to {_most:g}')
-    return [[int(v) if v.is_integer() else v for v in row] for row in t.tolist()]
+    return t
 
 def _picture(image):
-    rows = _rows('image', image, '[H,W]')
-    for name,n in (('height',len(rows)), ('width',len(rows[0]) if rows else 0)):
-        whole(f'the {name} of image', n, 7, 128)
-    return rows
+    image = _finite('image', image, '[H,W]').float().contiguous()
+    height,width = [whole(f'the {side} of image', n, 7, 128) for side,n in zip(('height','width'), image.shape)]
+    return dict(height=height, width=width, data=base64.b64encode(image.numpy().tobytes()).decode())
 
-def _kernel(kernel): return _rows('kernel', kernel, *[f'[{n},{n}]' for n in _sizes])
+def _tensor(picture):
+    numbers = torch.frombuffer(bytearray(base64.b64decode(picture['data'])), dtype=torch.float32)
+    return numbers.view(picture['height'], picture['width'])
+
+def _kernel(kernel):
+    rows = _finite('kernel', kernel, *[f'[{n},{n}]' for n in _sizes]).tolist()
+    return [[int(v) if v.is_integer() else v for v in row] for row in rows]
 
 # %% ../../nbs/draw/kernel_lab.ipynb #1c6e0602
-class KernelLab(Live):
+class KernelLab(Settable):
     "A picture, a kernel to edit by hand, its map, and what each of its numbers is made of."
     module,title = 'kernel_lab.js','Kernel lab'
 
@@ -45,11 +50,10 @@ class KernelLab(Live):
         kernel:torch.Tensor=None, # `[3,3]`, `[5,5]` or `[7,7]`; by default the one that does nothing
         name:str='the first picture', # what to call `image` in the list of pictures
     ):
-        given = {} if image is None else {kind('name', name, str, 'a string'): _picture(image)}
+        given = None if image is None else dict(_picture(image), name=kind('name', name, str, 'a string'))
         weights = [[0,0,0],[0,1,0],[0,0,0]] if kernel is None else _kernel(kernel)
-        shown = given.get(name) or _strokes()
-        super().__init__(image=shown, picture=name if given else 'strokes', pictures=given, kernel=weights,
-                         pin=None, task=None, solved=[])
+        own,shown = (None,name) if given else (_picture(_strokes()),'strokes') # None: the given one, which is there once
+        super().__init__(given=given, image=own, picture=shown, kernel=weights, pin=None, task=None, solved=[])
 
     @property
     def kernel(self) -> torch.Tensor: # `[k,k]`
@@ -62,7 +66,7 @@ class KernelLab(Live):
     @property
     def image(self) -> torch.Tensor: # `[H,W]`
         "The picture as it is now, drawn or uploaded ones too. Set it, and the page follows."
-        return torch.tensor(self.state['image']).float()
+        return _tensor(self.state['image'] or self.state['given'])
 
     @image.setter
     def image(self, value): self.put(image=_picture(value), picture='own', pin=None)
@@ -83,7 +87,7 @@ def _strokes():
     "The lab's own picture, as on the page: strokes of one pixel."
     im = torch.zeros(28,28).int()
     im[5,4:20] = im[4:24,23] = im[15,3:12] = im[19:26,7] = im[22,12:20] = 255
-    return im.tolist()
+    return im
 
 def _drawn(lab):
     "Picture, kernel and map, as a JPEG in base64."

@@ -11,7 +11,7 @@ import base64, io, math
 import torch
 from ..checks import number, one_of, whole
 from .plotting import accent
-from .widgets import Live
+from .widgets import Settable
 from .windows import axis, show_windows
 
 # %% ../../nbs/draw/labs.ipynb #874620bc
@@ -25,7 +25,7 @@ class Setting:
 def _whole(least, most): return Setting(lambda name, value: whole(name, value, least, most))
 def _number(least, most): return Setting(lambda name, value: number(name, value, least=least, most=most))
 
-class Lab(Live):
+class Lab(Settable):
     "A live piece of settings and tasks."
     def __init__(self, settings, **state):
         checked = {name: getattr(type(self), name).check(name, value) for name,value in settings.items()}

@@ -21,20 +21,19 @@ import torch
 from torch import nn
 from ..checks import kind, number, one_of, whole
 from .plotting import color_scale, ink
-from .widgets import Live
+from .widgets import Settable
 
 # %% ../../nbs/draw/way.ipynb #a1000005
 def _packed(t):
-    "A tensor as JSON can hold it, in its own precision or in float32."
-    t = t.detach().cpu().contiguous()
-    if t.dtype not in (torch.float16, torch.bfloat16): t = t.float()
-    name = str(t.dtype).removeprefix('torch.')
-    return dict(dtype=name, data=base64.b64encode(t.view(torch.uint8).numpy().tobytes()).decode())
+    "A tensor as JSON can hold it: float16 as it is, everything else in float32."
+    half = t.dtype == torch.float16
+    t = t.detach().cpu().contiguous() if half else t.detach().cpu().float().contiguous()
+    return dict(half=half, data=base64.b64encode(t.view(torch.uint8).numpy().tobytes()).decode())
 
 def _parts(**tensors): return {k: _packed(t) for k,t in tensors.items() if t is not None}
 
 # %% ../../nbs/draw/way.ipynb #a1000007
-_layers = {} # class: a function of the layer and of the shape it is given, which returns what the page must know
+_layers = {} # class: a function of the layer, its input's shape and its result's, which returns what the page must know
 
 def _runs(*classes):
     def keep(f):
@@ -44,73 +43,85 @@ def _runs(*classes):
 
 def _pair(v): return list(v) if isinstance(v, (tuple,list)) else [v,v]
 
-def _axes(**both): # what holds for rows and for columns, as two dicts
-    return [dict(zip(both, values)) for values in zip(*map(_pair, both.values()))]
+def _windows(shape, out, kernel, stride, before, dilation=1):
+    "For rows and for columns, the places of each window, counted from the picture's first."
+    each = zip(out[1:], *map(_pair, (kernel, stride, before, dilation)))
+    return [[[o*s - b + t*d for t in range(k)] for o in range(n)] for n,k,s,b,d in each]
+
+_beyond = dict(zeros=lambda i,n: -1, circular=lambda i,n: i % n, replicate=lambda i,n: min(max(i, 0), n-1),
+               reflect=lambda i,n: abs(i) if i < n else 2*(n-1)-i) # what a place outside the picture looks at
 
 @_runs(nn.Conv2d)
-def _conv(m, shape):
+def _conv(m, shape, out):
     before = m.padding
     if before == 'valid': before = 0
     if before == 'same': before = [d*(k-1)//2 for d,k in zip(m.dilation, m.kernel_size)]
-    axes = _axes(kernel=m.kernel_size, stride=m.stride, before=before, dilation=m.dilation, mode=m.padding_mode)
+    beyond = _beyond[m.padding_mode]
+    axes = [[[i if 0 <= i < n else beyond(i, n) for i in window] for window in axis]
+            for n,axis in zip(shape[1:], _windows(shape, out, m.kernel_size, m.stride, before, m.dilation))]
     return dict(kind='conv', groups=m.groups, axes=axes, **_parts(weight=m.weight, bias=m.bias))
 
+@_runs(nn.Linear)
+def _linear(m, shape, out):
+    return dict(kind='conv', groups=1, axes=[[[0]],[[0]]], **_parts(weight=m.weight, bias=m.bias))
+
 # %% ../../nbs/draw/way.ipynb #a1000028
+def _pool(m, shape, axes, average):
+    axes = [[[i for i in window if 0 <= i < n] for window in axis] for n,axis in zip(shape[1:], axes)]
+    if not average: return dict(kind='pool', axes=axes)
+    rows,cols = [torch.tensor([len(window) for window in axis]) for axis in axes]
+    return dict(kind='pool', axes=axes, **_parts(divisor=rows[:,None]*cols/m(torch.ones(1, *shape))[0,0]))
+
 @_runs(nn.MaxPool2d)
-def _max_pool(m, shape):
-    return dict(kind='pool', axes=_axes(kernel=m.kernel_size, stride=m.stride, before=m.padding, dilation=m.dilation))
+def _max_pool(m, shape, out):
+    return _pool(m, shape, _windows(shape, out, m.kernel_size, m.stride, m.padding, m.dilation), average=False)
 
 @_runs(nn.AvgPool2d)
-def _avg_pool(m, shape):
-    axes = _axes(kernel=m.kernel_size, stride=m.stride, before=m.padding, paddingCounts=m.count_include_pad)
-    return dict(kind='pool', average=True, divisor=m.divisor_override, axes=axes)
+def _avg_pool(m, shape, out):
+    return _pool(m, shape, _windows(shape, out, m.kernel_size, m.stride, m.padding), average=True)
 
 @_runs(nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-def _adaptive_pool(m, shape):
-    return dict(kind='pool', average=isinstance(m, nn.AdaptiveAvgPool2d), axes=_axes(adaptive=True))
+def _adaptive_pool(m, shape, out):
+    axes = [[range(o*n//k, -(-(o+1)*n//k)) for o in range(k)] for n,k in zip(shape[1:], out[1:])]
+    return _pool(m, shape, axes, average=isinstance(m, nn.AdaptiveAvgPool2d))
 
 # %% ../../nbs/draw/way.ipynb #a1000009
 @_runs(nn.BatchNorm2d, nn.BatchNorm1d)
-def _batch_norm(m, shape):
-    if m.running_mean is None: return _group_norm(m, shape, m.num_features)
+def _batch_norm(m, shape, out):
+    if m.running_mean is None: return _group_norm(m, shape, out, m.num_features)
     mean,var = m.running_mean.double(),m.running_var.double()
     scale = (var+m.eps).rsqrt() * (1 if m.weight is None else m.weight.double())
     shift = (0 if m.bias is None else m.bias.double()) - mean*scale
-    return dict(kind='scale', **_parts(scale=scale, shift=shift))
+    axes = [[[i] for i in range(n)] for n in (*shape[1:],1,1)[:2]]
+    return dict(kind='conv', groups=m.num_features, axes=axes, **_parts(weight=scale, bias=shift))
 
 @_runs(nn.GroupNorm)
-def _group_norm(m, shape, groups=None):
+def _group_norm(m, shape, out, groups=None):
     if len(shape) < 3: raise ValueError(f"it takes maps here, and is given {list(shape)}")
-    bias = torch.zeros_like(m.weight) if m.bias is None and m.weight is not None else m.bias
-    return dict(kind='groupnorm', groups=groups or m.num_groups, eps=m.eps, **_parts(weight=m.weight, bias=bias))
+    weight = torch.ones(shape[0]) if m.weight is None else m.weight
+    bias = torch.zeros(shape[0]) if m.bias is None else m.bias
+    return dict(kind='norm', groups=groups or m.num_groups, eps=m.eps, **_parts(weight=weight, bias=bias))
 
 @_runs(nn.InstanceNorm2d)
-def _instance_norm(m, shape): return _batch_norm(m, shape)
+def _instance_norm(m, shape, out): return _batch_norm(m, shape, out)
 
 # %% ../../nbs/draw/way.ipynb #a1000010
 _slopes = {nn.LeakyReLU: 'negative_slope', nn.ELU: 'alpha'}
 
 @_runs(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.Sigmoid, nn.Tanh)
-def _point(m, shape):
+def _point(m, shape, out):
     cls = _known(m)
     name = 'leaky_relu' if cls is nn.LeakyReLU else cls.__name__.lower()
     return dict(kind='point', f=name, slope=getattr(m, _slopes[cls]) if cls in _slopes else None)
 
 @_runs(nn.Identity, nn.Dropout, nn.Dropout2d)
-def _same(m, shape): return dict(kind='same')
+def _same(m, shape, out): return dict(kind='point', f='same')
 
 @_runs(nn.Flatten)
-def _flatten(m, shape):
+def _flatten(m, shape, out):
     if (m.start_dim, m.end_dim) not in ((1,-1), (1,3)):
         raise ValueError('it must flatten all but the batch: start_dim=1, end_dim=-1')
-    return dict(kind='flatten')
-
-@_runs(nn.Linear)
-def _linear(m, shape):
-    if len(shape) > 1:
-        raise ValueError(f"it takes a row of numbers here, and is given maps of shape {list(shape)}; "
-                         "put nn.Flatten() before it")
-    return dict(kind='linear', **_parts(weight=m.weight, bias=m.bias))
+    return dict(kind='point', f='same')
 
 # %% ../../nbs/draw/way.ipynb #a1000012
 def _known(m):
@@ -148,18 +159,35 @@ def plain_network(
     model:nn.Sequential, # it is left as it was
     size:int=28, # rows and columns of the picture, which has one channel
 ) -> dict: # JSON: `input`, a shape without the batch, and `layers`, each with name, type, kind, shape and its numbers
-    """A network in a plain form, as the page takes it: in evaluation mode, weights in their own precision or float32.
+    """A network in a plain form, as the page takes it: in evaluation mode, weights in half precision or float32.
     Raises `TypeError` if `model` is no `nn.Sequential`, `ValueError` that names the first layer that cannot be run."""
     x = torch.zeros(1, 1, whole('size', size, 1), size)
-    layers,count = [],0
-    for name,m in _found(kind('model', model, nn.Sequential, 'an nn.Sequential')):
+    found = list(_found(kind('model', model, nn.Sequential, 'an nn.Sequential')))
+    if not found: raise ValueError("model must have a layer; it has none")
+    _check_weights(found)
+    layers,signed = [],False
+    for name,m in found:
         layer,x = _plain(name, m, x)
-        layers.append(layer)
-        count += sum(p.numel() for p in m.parameters())
-    if not layers: raise ValueError("model must have a layer; it has none")
+        signed = _signed(layer, signed)
+        layers.append(dict(layer, signed=signed))
+    return dict(input=[1,size,size], layers=layers)
+
+def _check_weights(found):
+    count = sum(p.numel() for _,m in found for p in m.parameters())
     if count > _most:
         raise ValueError(f"model must have {_most:,} weights at most, as they travel inside the page; it has {count:,}")
-    return dict(input=[1,size,size], layers=layers)
+    for name,m in found:
+        if any(t.is_meta for t in (*m.parameters(), *m.buffers())):
+            raise ValueError(f"model must have weights to run with; those of layer {name!r} are on the meta device, "
+                             "which keeps shapes only")
+    name,first = next(((name,m) for name,m in found if isinstance(m, nn.Conv2d)), (None,None))
+    if first is not None and first.in_channels != 1:
+        raise ValueError(f"model must take pictures of one channel, as what is drawn in the page is ink on paper; "
+                         f"its layer {name!r} takes {first.in_channels} channels")
+
+def _signed(layer, before): # does the page show its maps as numbers of both signs?
+    if layer['kind'] == 'point': return before if layer['f'] == 'same' else layer['f'] not in ('relu','relu6','sigmoid')
+    return before if layer['kind'] == 'pool' else True
 
 # %% ../../nbs/draw/way.ipynb #a1000029
 def _plain(name, m, x):
@@ -168,11 +196,12 @@ def _plain(name, m, x):
     if not cls:
         known = ', '.join(sorted({c.__name__ for c in _layers}))
         raise ValueError(f"{layer} cannot be run in the page; what can is {known}, in an nn.Sequential, nested or not")
-    m = _own(m)
     try:
-        spec = _layers[cls](m, shape)
-        with torch.no_grad(): x = m.float().forward(x)
+        if cls is nn.Linear and len(shape) > 1:
+            raise ValueError("it takes a row of numbers here, and is given maps; put nn.Flatten() before it")
+        with torch.no_grad(): x = _own(m).float().forward(x)
         if not isinstance(x, torch.Tensor): raise ValueError('it must return one tensor')
+        spec = _layers[cls](_own(m), shape, x.shape[1:])
     except (RuntimeError,ValueError) as e:
         raise ValueError(f"{layer} cannot take its input of shape {list(shape)}: {e}") from None
     return dict(name=name, type=cls.__name__, shape=list(x.shape[1:]), **spec),x
@@ -195,7 +224,7 @@ def _digits(): return np.frombuffer(base64.b64decode(_shipped()['digits']), np.u
 # %% ../../nbs/draw/way.ipynb #a1000020
 def _picture(image, size):
     "`image` as rows of whole numbers from 0 to 255."
-    wanted = (f"image must be {size} rows of {size} numbers, "
+    wanted = (f"image must be {size} rows of {size} numbers, in one channel, "
               "whole ones from 0 (paper) to 255 (ink) or fractions from 0 to 1; got ")
     try: im = torch.as_tensor(image if isinstance(image, torch.Tensor) else np.array(image)).detach().cpu()
     except (TypeError,ValueError,RuntimeError): raise TypeError(wanted + type(image).__name__) from None
@@ -234,7 +263,7 @@ def _sheet(maps): # `[C,H,W]` as one picture, with nothing where the frames are
 # %% ../../nbs/draw/way.ipynb #a1000031
 def _block_ends(layers):
     "Numbers of the layers that the next convolution or linear layer takes from, and of the last one."
-    starts = [k for k,l in enumerate(layers) if l['kind'] in ('conv','linear') and k]
+    starts = [k for k,l in enumerate(layers) if l['type'] in ('Conv2d','Linear') and k]
     return [k-1 for k in starts] + [len(layers)-1]
 
 def _drawn(image, layers, maps):
@@ -256,7 +285,7 @@ def _drawn(image, layers, maps):
     return base64.b64encode(buf.getvalue()).decode()
 
 # %% ../../nbs/draw/way.ipynb #a1000021
-class WayLab(Live):
+class WayLab(Settable):
     """Draw a digit, and watch its whole way through a network; point at an activation, and see what it depends on.
     `lab.image` and `lab.point` are read and set here and in the page; `lab.scores` follows."""
     module,title = 'way_lab.js','a digit’s way through a network'
@@ -281,7 +310,7 @@ class WayLab(Live):
             raise ValueError(f"classes must name the {shape[0]} scores of the model; got {len(classes)} names")
         if image is None: image = _digits()[3] if size == 28 else torch.zeros(size, size)
         super().__init__(network=network, classes=classes, mean=number('mean', mean), std=number('std', std, above=0),
-                         samples=_shipped()['digits'], image=_picture(image, size), point=_place(point, network))
+                         samples=_shipped()['digits'] if size == 28 else None, image=_picture(image, size), point=_place(point, network))
 
     @property
     def image(self) -> list: # rows of whole numbers from 0, paper, to 255, ink; fractions from 0 to 1 are taken too

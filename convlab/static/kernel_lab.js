@@ -1,5 +1,5 @@
 import { button, choice, colorOf, dress, freshId, largest, letterColor, make, messages, paintMap, paintWindow, perFrame, readNumber, sized, switcher, walkable, written } from './ui.js'
-import { flat, judgedKernel, kernelPresets, kernelTasks, mapKernel, negated, resized, scaledToOne, scaledToZero, testPictures, total, turned, windowAt, withCell } from './kernel_numbers.js'
+import { judgedKernel, kernelPresets, kernelTasks, mapKernel, negated, packed, resized, scaledToOne, scaledToZero, testPictures, total, turned, unpacked, windowAt, withCell } from './kernel_numbers.js'
 
 const labStyle = `
 .kernel-lab {display:grid;gap:12px 24px;grid-template:"bar bar bar" "picture kernel map" "why why tasks"/minmax(0,1fr) auto minmax(0,1fr);margin-top:8px;
@@ -27,10 +27,7 @@ async function pixelsOf(file) {
   Object.assign(ctx, { fillStyle: '#fff', imageSmoothingQuality: 'high' }).fillRect(0, 0, w, h)
   ctx.drawImage(bitmap, 0, 0, w, h)
   const d = ctx.getImageData(0, 0, w, h).data
-  return Array.from({ length: h }, (_, i) => Array.from({ length: w }, (_, j) => {
-    const k = 4 * (i * w + j)
-    return Math.round(255 - (.299 * d[k] + .587 * d[k + 1] + .114 * d[k + 2]))
-  }))
+  return packed(h, w, Array.from({ length: h * w }, (_, k) => Math.round(255 - (.299 * d[4 * k] + .587 * d[4 * k + 1] + .114 * d[4 * k + 2]))))
 }
 
 // The kernel as fields: typed, dragged up and down, and walked with the arrow keys.
@@ -106,7 +103,7 @@ function paintReckoning(canvas, width, { pixels, products, sum }, kernel, pictur
   grids.forEach(([rows, lim, signed, title], n) => {
     const left = beside ? n * (k + .6) * cell : 0, top = (beside ? 0 : n * (k * cell + head + 6)) + head
     Object.assign(ctx, { fillStyle: getComputedStyle(canvas).color, font: '600 13px system-ui', textAlign: 'left', textBaseline: 'alphabetic' }).fillText(title, left, top - 6)
-    paintMap(ctx, flat(rows), k, k, { cell, lim, signed, left, top, numbers: true, room: signed ? 1 : 1.25 })
+    paintMap(ctx, rows.flat(), k, k, { cell, lim, signed, left, top, numbers: true, room: signed ? 1 : 1.25 })
   })
 }
 
@@ -122,21 +119,22 @@ export default {
     const { told, alert, tell, warn } = messages(), live = { mode: 'point', spot: null, picture: null, map: null }
     const pin = () => model.get('pin'), kernel = () => model.get('kernel'), size = () => [live.h, live.w], mapSize = () => size().map(n => n - kernel().length + 1)
     const keep = values => { for (const [name, v] of Object.entries(values)) model.set(name, v); model.save_changes() }
-    const setKernel = k => keep({ kernel: k }), setImage = (image, name) => keep({ image, picture: name, pin: null })
+    const setKernel = k => keep({ kernel: k })
 
     // What is on the page
-    const given = Object.keys(model.get('pictures')), names = [...given, ...Object.keys(testPictures)]
+    const given = model.get('given'), names = [...given ? [given.name] : [], ...Object.keys(testPictures)]
+    const setImage = (picture, image = null) => keep({ image, picture, pin: null }) // no picture: the given one
     const pick = choice({ label: 'Picture', options: [...names.map(n => [n, n]), ['own', 'your own']], value: model.get('picture'),
-      change: n => n === 'own' ? file.click() : setImage(model.get('pictures')[n] ?? testPictures[n](), n) })
+      change: n => n === 'own' ? file.click() : setImage(n, n === given?.name ? null : testPictures[n]()) })
     const file = make('input', { type: 'file', accept: 'image/*', className: 'unseen', tabIndex: -1, 'aria-label': 'Picture file', onchange: () => upload(file.files[0]) })
     const mode = switcher({ label: 'Pointer', options: [['point', 'Point'], ['draw', 'Draw'], ['erase', 'Erase']], value: 'point', change: m => {
       live.mode = m
       picture.style.touchAction = m === 'point' ? 'pan-y' : 'none'
     } })
-    const picture = walkable(make('canvas'), { label: 'Picture. Arrow keys walk; Enter pins or draws.', size, at: () => live.pen ?? centre(), cell: () => live.cell,
+    const picture = walkable(make('canvas'), { label: 'Picture. Arrow keys walk; Enter pins or draws.', size, at: () => live.pen ?? centre(),
       point: (row, column) => live.mode === 'point' ? look(...within(row - half(), column - half())) : (live.pen = [row, column], live.down ? stroke(row, column) : paint()),
       pick: (row, column) => live.mode === 'point' ? fix(...within(row - half(), column - half())) : stroke(row, column) })
-    const map = walkable(make('canvas'), { label: 'Map. Arrow keys walk; Enter pins a result.', size: mapSize, at: () => pin() ?? live.spot, cell: () => live.cell,
+    const map = walkable(make('canvas'), { label: 'Map. Arrow keys walk; Enter pins a result.', size: mapSize, at: () => pin() ?? live.spot,
       point: (row, column, keys) => keys && pin() ? keep({ pin: [row, column] }) : look(row, column), pick: fix, leave: () => { live.spot = null; paint() } })
     map.style.touchAction = picture.style.touchAction = 'pan-y'
     const captions = [make('p', { className: 'soft caption' }), make('p', { className: 'soft caption' })], why = make('canvas', { role: 'img' }), sum = make('p'), hint = make('p', { className: 'soft' })
@@ -149,7 +147,7 @@ export default {
     const tasks = kernelTasks.map((t, n) => make('label', {}, radios[n], make('span', {}, marks[n], t.text)))
     const part = (name, title, ...children) => make('section', { className: name, style: `grid-area:${name}`, 'aria-label': title }, make('h4', { textContent: title }), ...children)
     const frame = make('div', { className: 'kernel-lab' },
-      make('div', { className: 'row', style: 'grid-area:bar' }, pick, button('Upload …', () => file.click()), file, mode, button('Clear', () => setImage(testPictures.blank(), 'blank'))),
+      make('div', { className: 'row', style: 'grid-area:bar' }, pick, button('Upload …', () => file.click()), file, mode, button('Clear', () => setImage('blank', testPictures.blank()))),
       part('picture', 'Picture', picture, captions[0]),
       part('kernel', 'Kernel', fields.grid, make('div', { className: 'row' }, presets, sizes,
         button('Negate', () => setKernel(negated(kernel()))), button('Turn', () => setKernel(turned(kernel()))),
@@ -174,28 +172,29 @@ export default {
     function stroke(row, column) { // from where the pen was, a little wider than a pixel
       const pen = Math.max(1, live.w / 28), [i0, j0] = live.last ?? [row, column], [di, dj] = [row - i0, column - j0], top = live.lim > 1 ? 255 : 1
       live.last = live.down ? [row, column] : null
-      setImage(model.get('image').map((line, i) => line.map((v, j) => {
-        const along = Math.max(0, Math.min(1, ((i - i0) * di + (j - j0) * dj) / (di * di + dj * dj || 1)))
-        const wet = Math.max(0, Math.min(1, 1.5 - Math.hypot(i - i0 - along * di, j - j0 - along * dj) / pen))
-        return live.mode === 'draw' ? Math.max(v, Math.round(top * wet * 100) / 100) : wet > .4 ? 0 : v
-      })), 'own')
+      live.picture = live.picture.map((v, k) => {
+        const i = Math.floor(k / live.w) - i0, j = k % live.w - j0, along = Math.max(0, Math.min(1, (i * di + j * dj) / (di * di + dj * dj || 1)))
+        const wet = Math.max(0, Math.min(1, 1.5 - Math.hypot(i - along * di, j - along * dj) / pen))
+        return live.mode === 'draw' ? Math.max(v, top * wet) : wet > .4 ? 0 : v
+      })
+      live.down ? paint() : keepStroke()
     }
+    const keepStroke = () => setImage('own', packed(live.h, live.w, live.picture))
     async function upload(chosen) {
       if (!chosen) return
-      try { setImage(await pixelsOf(chosen), 'own'); warn('') } catch (error) { warn(error.message) }
+      try { setImage('own', await pixelsOf(chosen)); warn('') } catch (error) { warn(error.message) }
       file.value = ''
     }
     picture.addEventListener('pointerdown', e => { if (live.mode !== 'point') { live.down = true; picture.setPointerCapture(e.pointerId); stroke(...live.pen) } })
-    picture.onpointerup = picture.onpointercancel = () => { live.down = live.last = null }
+    picture.onpointerup = picture.onpointercancel = () => { if (live.down) keepStroke(); live.down = live.last = null }
     frame.ondragover = e => e.preventDefault()
     frame.ondrop = e => { e.preventDefault(); upload(e.dataTransfer.files[0]) }
 
     // What follows from it
     const write = (node, text) => { if (node.textContent !== text) node.textContent = text }
     function readImage() {
-      const rows = model.get('image')
-      Object.assign(live, { h: rows.length, w: rows[0].length, picture: flat(rows), signed: rows.some(r => r.some(v => v < 0)), spot: null, pen: null })
-      live.lim = largest(live.picture)
+      const shown = model.get('image') ?? given, picture = unpacked(shown)
+      Object.assign(live, { h: shown.height, w: shown.width, picture, signed: picture.some(v => v < 0), lim: largest(picture), spot: null, pen: null })
     }
     const square = ([top, left], n) => ({ top, left, bottom: top + n, right: left + n })
     const paint = perFrame(() => {

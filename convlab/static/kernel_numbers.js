@@ -1,6 +1,11 @@
 // The arithmetic of KernelLab. Pictures and maps are typed arrays, row by row; kernels are lists of rows, as PyTorch writes them.
 
-export function flat(rows) { return Float64Array.from(rows.flat()) }
+// In the state a picture is its size and the base64 of its numbers, four bytes each: half as long as numbers in words.
+export function packed(height, width, values) {
+  const bytes = new Uint8Array(Float32Array.from(values).buffer)
+  return { height, width, data: btoa(Array.from(bytes, b => String.fromCharCode(b)).join('')) }
+}
+export function unpacked({ data }) { return new Float32Array(Uint8Array.from(atob(data), c => c.charCodeAt(0)).buffer) }
 
 // `kernel` at every place of the picture where all of it fits: [H-k+1, W-k+1], as convlab's map_kernel and F.conv2d.
 export function mapKernel(picture, h, w, kernel) {
@@ -61,7 +66,7 @@ export const kernelPresets = {
 
 // Pictures: 0 is paper, 255 full ink.
 
-const scene = (n, f) => filled(n, (i, j) => Math.max(0, Math.min(255, Math.round(f(i, j)))))
+const scene = (n, f) => packed(n, n, filled(n, (i, j) => Math.max(0, Math.min(255, Math.round(f(i, j))))).flat())
 export const testPictures = {
   'shapes': () => scene(40, (i, j) => Math.max(255 * Math.min(1, Math.max(0, 8.5 - Math.hypot(i - 11, j - 11))), // a disk,
     i < 18 && i > 3 && j > 23 ? 200 : 0, i > 25 && j < 19 ? j * 14 : 0, // a bar, a ramp,

@@ -10,8 +10,8 @@ background:var(--page);color:var(--text);border:1px solid var(--line);border-rad
 :is([data-jp-theme-light=true],[data-theme=light],.vscode-light) & {color-scheme:light}
 :is([data-jp-theme-light=false],[data-theme=dark],[theme=dark],.vscode-dark) & {color-scheme:dark}
 * {box-sizing:border-box}
-h3 {font-size:17px;font-weight:650;margin:0 0 2px;color:inherit}
-h4 {font-size:13px;font-weight:650;margin:0 0 6px;color:inherit}
+h3,h4 {font-size:17px;font-weight:650;margin:0 0 4px;color:inherit}
+h4 {font-size:13px}
 p {margin:0 0 8px;color:inherit}
 .soft {color:var(--soft)}
 .row {display:flex;flex-wrap:wrap;gap:8px;align-items:center}
@@ -22,14 +22,12 @@ button:hover:not(:disabled) {border-color:var(--text)}
 button[aria-pressed=true] {background:var(--accent);border-color:var(--accent);color:var(--on-accent)}
 button:disabled {opacity:.5}
 input {accent-color:var(--accent);margin:0}
-label.field {display:inline-flex;align-items:center;gap:6px;font-size:13px}
 canvas {display:block;max-width:100%}
 [hidden] {display:none}
 :focus-visible {outline:3px solid var(--accent);outline-offset:2px}
 .trouble:not(:empty) {color:var(--bad);border-left:4px solid var(--bad);padding:4px 10px;margin:8px 0;background:var(--raised)}
 .told {min-height:1.45em}
 .unseen {position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
-code {font:12.5px/1.5 ui-monospace,Menlo,Consolas,monospace;background:none;color:inherit;padding:0}
 @media (pointer:coarse) {button,select {min-height:40px}}
 }
 `
@@ -75,23 +73,6 @@ export function slider({ label, min, max, step = 1, value, change, write = Strin
   return Object.assign(make('label', { style }, make('span', { textContent: label }), input, out), { show, input })
 }
 
-function labelled(label, input, show) { return Object.assign(make('label', { className: 'field' }, label, input), { show, input }) }
-
-// A field for a number. What is no number is told to `wrong(message)`; the value before stays.
-export function numberField({ label, value, change, wrong = () => {}, least = -Infinity, most = Infinity, size = 5 }) {
-  const input = make('input', { type: 'text', inputMode: 'decimal', size, autocomplete: 'off' })
-  const show = v => { if (document.activeElement !== input || readNumber(input.value) !== v) input.value = String(v) }
-  input.oninput = () => {
-    const v = readNumber(input.value)
-    const said = v === null ? `${label} must be a number; got “${input.value}”` : v < least || v > most ? `${label} must be from ${least} to ${most}; got ${v}` : ''
-    input.setAttribute('aria-invalid', said !== '')
-    wrong(said)
-    if (!said) change(v)
-  }
-  show(value)
-  return labelled(label, input, show)
-}
-
 // The number that a reader typed (1/9, −2 and 0,5 too); null if it is none, or beyond a million, where sums might become infinite.
 export function readNumber(text) {
   const clean = text.trim().replace(/[−–]/g, '-').replace(',', '.')
@@ -107,7 +88,7 @@ export function choice({ label, options, value, change }) {
   const show = v => { input.value = v }
   input.onchange = () => change(input.value)
   show(value)
-  return labelled(label, input, show)
+  return Object.assign(make('label', { style: 'display:inline-flex;align-items:center;gap:6px;font-size:13px' }, label, input), { show, input })
 }
 
 export function button(text, press, properties = {}) { return make('button', { type: 'button', textContent: text, onclick: press, ...properties }) }
@@ -150,30 +131,28 @@ export function written(v, digits = 2) {
 // The picture language: the same colors as convlab.draw.plotting.
 
 const signedStops = [[0xb3, 0x58, 0x06], [0xfd, 0xb8, 0x63], [255, 255, 255], [0x92, 0xc5, 0xde], [0x21, 0x66, 0xac]]
-const inkStops = [[255, 255, 255], [240, 240, 240], [217, 217, 217], [189, 189, 189], [150, 150, 150], [115, 115, 115], [82, 82, 82], [37, 37, 37], [0, 0, 0]]
+const inkStops = [255, 240, 217, 189, 150, 115, 82, 37, 0].map(v => [v, v, v])
 export const accentColor = '#d6006c'
 
-function colorTable(stops) { // 256 colors from the first stop to the last
-  return Array.from({ length: 256 }, (_, k) => {
-    const at = k / 255 * (stops.length - 1), i = Math.min(Math.floor(at), stops.length - 2)
-    return stops[i].map((c, n) => Math.round(c + (stops[i + 1][n] - c) * (at - i)))
-  })
-}
-const colorTables = { signed: colorTable(signedStops), ink: colorTable(inkStops) }
-const packedTables = Object.fromEntries(Object.entries(colorTables).map(([name, table]) =>
-  [name, Uint32Array.from(table, ([r, g, b]) => (255 << 24 | b << 16 | g << 8 | r) >>> 0)]))
+// 256 colors from the first stop to the last, as a canvas has them in memory: red first.
+const colorTables = [inkStops, signedStops].map(stops => Uint32Array.from({ length: 256 }, (_, k) => {
+  const at = k / 255 * (stops.length - 1), i = Math.min(Math.floor(at), stops.length - 2)
+  const [r, g, b] = stops[i].map((c, n) => Math.round(c + (stops[i + 1][n] - c) * (at - i)))
+  return 255 << 24 | b << 16 | g << 8 | r
+}))
 
 // The place of `v` in a table of 256: white at zero, full color at `lim` and beyond.
 export function shade(v, lim, signed) {
   const t = signed ? (v / lim + 1) / 2 : v / lim
   return Math.max(0, Math.min(255, Math.round(t * 255)))
 }
-export function colorOf(v, lim, signed) { return `rgb(${colorTables[signed ? 'signed' : 'ink'][shade(v, lim, signed)]})` }
+function rgbOf(v, lim, signed) { return [0, 8, 16].map(bits => colorTables[+signed][shade(v, lim, signed)] >> bits & 255) }
+export function colorOf(v, lim, signed) { return `rgb(${rgbOf(v, lim, signed)})` }
 
-// Black or white letters, whichever can be read on the color of `v` (relative luminance, WCAG 2).
+// Black or white letters, whichever can be read on the color of `v` (relative luminance of WCAG 2, with squares in place of its curve).
 export function letterColor(v, lim, signed) {
-  const [r, g, b] = colorTables[signed ? 'signed' : 'ink'][shade(v, lim, signed)].map(c => c / 255 <= .03928 ? c / 255 / 12.92 : ((c / 255 + .055) / 1.055) ** 2.4)
-  return .2126 * r + .7152 * g + .0722 * b > .179 ? '#000' : '#fff'
+  const [r, g, b] = rgbOf(v, lim, signed).map(c => c * c)
+  return .2126 * r + .7152 * g + .0722 * b > 13460 ? '#000' : '#fff'
 }
 
 export function largest(values) {
@@ -184,7 +163,7 @@ export function largest(values) {
 
 // Size `canvas` for `h` by `w` cells of `cell` CSS pixels, sharp on any screen; its context, in CSS pixels.
 export function sized(canvas, h, w, cell) {
-  const ratio = Math.max(1, globalThis.devicePixelRatio || 1), [width, height] = [w, h].map(n => Math.round(n * cell * ratio))
+  const ratio = Math.max(1, devicePixelRatio), [width, height] = [w, h].map(n => Math.round(n * cell * ratio))
   if (canvas.width !== width || canvas.height !== height) {
     Object.assign(canvas, { width, height })
     Object.assign(canvas.style, { width: `${w * cell}px`, height: `${h * cell}px` })
@@ -194,20 +173,16 @@ export function sized(canvas, h, w, cell) {
   return ctx
 }
 
-const pixelSheets = new Map() // a small canvas and its pixels, one for each size
+const pixelSheets = {} // a small canvas and its pixels, one for each size
 function pixelSheet(h, w) {
-  const key = `${h},${w}`
-  if (!pixelSheets.has(key)) {
-    const canvas = make('canvas', { width: w, height: h }), ctx = canvas.getContext('2d'), data = ctx.createImageData(w, h)
-    pixelSheets.set(key, { canvas, ctx, data, pixels: new Uint32Array(data.data.buffer) })
-  }
-  return pixelSheets.get(key)
+  const canvas = make('canvas', { width: w, height: h }), ctx = canvas.getContext('2d'), data = ctx.createImageData(w, h)
+  return { canvas, ctx, data, pixels: new Uint32Array(data.data.buffer) }
 }
 
 // Paint `values` (row by row, `h` by `w`) on a context, a cell `cell` CSS pixels wide, from `left`, `top` on.
 // Cells are framed where they are wide enough, and have their numbers where these can be read.
 export function paintMap(ctx, values, h, w, { cell, lim, signed = false, left = 0, top = 0, numbers = cell >= 24, digits = 2, room = 1 }) {
-  const sheet = pixelSheet(h, w), table = packedTables[signed ? 'signed' : 'ink'], full = (lim ?? largest(values)) * room
+  const sheet = pixelSheets[[h, w]] ??= pixelSheet(h, w), table = colorTables[+signed], full = (lim ?? largest(values)) * room
   for (let k = 0; k < h * w; k++) sheet.pixels[k] = table[shade(values[k], full, signed)]
   sheet.ctx.putImageData(sheet.data, 0, 0)
   ctx.imageSmoothingEnabled = false
@@ -229,7 +204,7 @@ function paintNumbers(ctx, values, h, w, { cell, full, signed, left, top, digits
   ctx.textAlign = 'center'
   ctx.textBaseline = 'middle'
   const texts = Array.from(values, v => written(v, digits)), longest = Math.max(...texts.map(t => t.length), 3)
-  ctx.font = `${Math.min(14, cell * .42, cell * 1.6 / longest)}px ui-monospace, Menlo, Consolas, monospace`
+  ctx.font = `${Math.min(14, cell * .42, cell * 1.45 / longest)}px ui-monospace, Menlo, Consolas, monospace`
   for (let k = 0; k < h * w; k++) {
     ctx.fillStyle = letterColor(values[k], full, signed)
     ctx.fillText(texts[k], left + (k % w + .5) * cell, top + (Math.floor(k / w) + .5) * cell)
@@ -239,7 +214,7 @@ function paintNumbers(ctx, values, h, w, { cell, full, signed, left, top, digits
 // The window: rows `top` to `bottom` and columns `left` to `right` (the last ones not in it), in the accent color over white.
 export function paintWindow(ctx, { top, bottom, left, right }, cell, { color = accentColor, width = 2.5, dash = [], x = 0, y = 0 } = {}) {
   ctx.setLineDash(dash)
-  for (const [style, wide] of [['#fff', width + 2], [color, width]]) {
+  for (const [style, wide] of [['#fff', width > 1 && width + 2], [color, width]]) if (wide) {
     ctx.strokeStyle = style
     ctx.lineWidth = wide
     ctx.strokeRect(x + left * cell, y + top * cell, (right - left) * cell, (bottom - top) * cell)
@@ -267,22 +242,22 @@ export function paintHatch(ctx, x, y, width, height, gap = 6) {
 export const arrows = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }
 
 // A canvas whose cells are pointed at with mouse or finger and walked with the arrow keys. `size()` is [rows, columns] and `at()` the
-// [row, column] of the moment, or null; `point(row, column, keys)` hears of each step, `pick(row, column)` of a click, Enter or a space.
-// Cells are squares of `cell()` pixels, by default as wide as the canvas has room for; or `place(event)` says which cell is meant.
-export function walkable(canvas, { label, size, at, point, pick = () => {}, leave = () => {}, cell, place }) {
+// [row, column] of the moment, or null; `point(row, column, keys)` hears of each step, `pick(row, column, keys)` of a click, Enter or a space.
+// Its cells are squares side by side, unless `place(event)` says which cell is meant. `keys`: it was the keyboard.
+export function walkable(canvas, { label, size, at, point, pick, leave, place }) {
   Object.assign(canvas, { tabIndex: 0, role: 'application', ariaLabel: label })
   const inside = spot => spot.map((p, k) => Math.max(0, Math.min(size()[k] - 1, p)))
   const under = e => {
-    const box = canvas.getBoundingClientRect(), side = cell?.() ?? box.width / size()[1]
+    const box = canvas.getBoundingClientRect(), side = box.width / size()[1]
     return inside(place?.(e) ?? [e.clientY - box.top, e.clientX - box.left].map(v => Math.floor(v / side)))
   }
   canvas.onpointermove = canvas.onpointerdown = e => point(...under(e))
-  canvas.onpointerleave = e => { if (e.pointerType === 'mouse') leave() }
-  canvas.onclick = e => pick(...under(e))
+  canvas.onpointerleave = e => { if (e.pointerType === 'mouse') leave?.() }
+  canvas.onclick = e => pick?.(...under(e))
   canvas.onkeydown = e => {
     const [row, column] = at() ?? size().map(n => Math.floor(n / 2)), step = arrows[e.key], far = e.shiftKey ? 5 : 1
     if (step) point(...inside([row + step[0] * far, column + step[1] * far]), true)
-    else if (e.key === 'Enter' || e.key === ' ') pick(row, column)
+    else if (e.key === 'Enter' || e.key === ' ') pick?.(row, column, true)
     else return
     e.preventDefault()
   }

@@ -57,7 +57,7 @@ def _(answer):
     expect(call(answer, weight, order, on=on), weight[:,order], on=on, why={
         'The order was undone instead of followed.': weight[:,order.argsort()],
         'That is the old weight. To it, the pixels are in disorder.': weight})
-    return 'A linear layer learns shuffled digits exactly as well: it has no notion of neighbours.'
+    return 'A linear layer learns shuffled digits exactly as well: it has no notion of neighbors.'
 
 # %% ../../../nbs/solutions/03_first_cnn.ipynb #1e6cc78f
 @exercise('paper_conv', lesson='03_first_cnn', title='padding with paper', hints=(
@@ -70,7 +70,7 @@ def _(answer):
     x = (ink-.1307)/.3081
     def conv(value): return F.conv2d(F.pad(x, (1,)*4, value=value), kernel[None,None])
     expect(call(answer, x, kernel, on=on), conv(x.min().item()), on=on, why={
-        'That was padded with zeros, which are light grey here.': conv(0.),
+        'That was padded with zeros, which are light gray here.': conv(0.),
         'That was not padded.': F.conv2d(x, kernel[None,None]),
         'That was padded with ink.': conv(x.max().item()),
         'Paper became 0 before the convolution, so the numbers are no longer the normalized ones.':
