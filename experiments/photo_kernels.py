@@ -21,9 +21,9 @@ def photographs():
     found = {'train': [], 'test': []}
     with tarfile.open(Path(os.environ['CONVLAB_DATA'])/'cifar10.tgz') as archive:
         for member in archive:
-            _, part, *label = Path(member.name).parts[:-1] or ('', '')
-            if not member.isfile() or part not in found: continue
-            found[part].append((label[0], np.array(Image.open(archive.extractfile(member)).convert('RGB'))))
+            if not member.name.endswith('.jpg'): continue
+            part, label, _ = Path(member.name).parts[1:]
+            found[part].append((label, np.array(Image.open(archive.extractfile(member)).convert('RGB'))))
     kinds = sorted({label for label, _ in found['train']})
     return {part: (torch.from_numpy(np.stack([im for _, im in ims])).permute(0, 3, 1, 2),
                    torch.tensor([kinds.index(label) for label, _ in ims])) for part, ims in found.items()}
