@@ -1,9 +1,10 @@
 """Photographs: do first layers become edge detectors there as they do on painted digits?
 
-The network and the training of `color_digits.py`, on 20,000 photographs of CIFAR-10 (32 by 32 pixels, ten kinds of things), five
-seeds. The folder that CONVLAB_DATA names must hold `cifar10.tgz`, CIFAR-10 in fast.ai's folders. It takes one core three
-minutes: `python experiments/photo_kernels.py` writes `convlab/static/photo_kernels.csv`, which lesson `06_color` reads: the
-first layers before and after training, one row for each kernel (3 slices of 5 by 5), with the network's accuracy."""
+The network and the training of `color_digits.py`, on 20,000 photographs of CIFAR-10 (32 by 32 pixels, ten kinds of
+things), five seeds. The folder that CONVLAB_DATA names must hold `cifar10.tgz`, CIFAR-10 in fast.ai's folders. It takes
+one core three minutes: `python experiments/photo_kernels.py` writes `convlab/static/photo_kernels.csv`, which lesson
+`06_color` reads: the first layers before and after training, one row for each kernel (3 slices of 5 by 5), with the
+network's accuracy."""
 import os
 import tarfile
 from functools import lru_cache
