@@ -38,7 +38,7 @@ test: check notebooks-test
 	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --dist worksteal tests
 
 check: env
-	$(BIN)/python tools/check.py
+	$(BIN)/python tools/agree.py
 
 notebooks-test: check
 	$(ONE_THREAD) $(BIN)/nbdev-test --timing --do-print

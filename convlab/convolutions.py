@@ -102,7 +102,8 @@ def conv2d(
 ) -> torch.Tensor: # `[N,nf,oh,ow]`, or `[nf,oh,ow]`
     """The same as `F.conv2d`, gradients included, computed in a way that can be read. 'matrix' and 'fft' let every
     pixel meet every result, and 0 times infinity is not 0: what has infinite numbers or NaN goes by 'im2col', and so
-    do numbers too large for 'fft', whose error is everywhere that of the largest number."""
+    do numbers too large for 'fft', whose error is everywhere that of the largest number. An infinite weight on a zero
+    of the padding gives NaN, as in `F.conv2d` in double precision; its single precision may leave the padding out."""
     one_of('method', method, _methods)
     fitting(x, weight, bias, groups)
     rows,cols = axes(x.shape[-2:], weight.shape[2:], stride, padding, dilation)

@@ -27,18 +27,18 @@ def test_questions_with_the_mouse(pages, lab):
     page = opened(pages, lab, 'mouse')
     run_all(page)
     page.wait_for_function('globalThis.convlabLines?.size === 2')
-    page.click('.quiz >> nth=0 >> input >> nth=0')
+    page.click('.quiz >> nth=0 >> input >> nth=1')
     said(page, 'That one answers loudest at a bottom edge')
     assert page.locator('.quiz >> text=Taught in').count() == 0, 'the answer is given away'
-    page.click('.quiz >> nth=0 >> input >> nth=2')
+    page.click('.quiz >> nth=0 >> input >> nth=3')
     said(page, 'minus the row above, plus the row below')
     page.click('text=Show the answer >> visible=true')
-    page.wait_for_selector('.answer:has-text("Seven by seven")')
+    page.wait_for_selector('.answer:has-text("7 by 7. An activation")')
     e = entry(lab, 2)
     assert e['tried'] == 2 and e['right'] and e['streak'] == 0 and 'right' not in entry(lab, 17)
     page.wait_for_timeout(1500)  # the answers are stored where they were given
     out = save(page, lab[1]/'mouse.ipynb')['cells'][1]['outputs']
-    assert len(out) == 1 and '"text":"c"' in ''.join(out[0]['data']['text/html'])
+    assert len(out) == 1 and '"text":"d"' in ''.join(out[0]['data']['text/html'])
 
 
 def test_questions_with_the_keyboard_alone(pages, lab):
@@ -59,18 +59,18 @@ def test_questions_with_the_keyboard_alone(pages, lab):
     for _ in range(3): press('ArrowUp')
     to('.quiz input[type=radio]')
     press('Space')
-    for _ in range(2): press('ArrowDown')  # to walk is not to answer
+    for _ in range(3): press('ArrowDown')  # to walk is not to answer
     assert page.locator('.reply:visible').count() == 0
     press('Enter')
     said(page, 'A mean is tempting')
     press('ArrowDown')
     press('Enter')
     said(page, '✓ Yes.')
-    page.wait_for_selector('.answer:has-text("the nine products are added")')
+    page.wait_for_selector('.answer:has-text("add up the nine products")')
     to('.quiz input[type=text]')
     page.keyboard.type('57,232')
     press('Enter')
-    said(page, 'The biases are in it')
+    said(page, 'You left the biases in')
     press('Control+A')
     page.keyboard.type('56448')
     press('Enter')
@@ -78,13 +78,29 @@ def test_questions_with_the_keyboard_alone(pages, lab):
     assert entry(lab, 3)['tried'] == 2 and entry(lab, 15)['right']
 
 
+def test_a_sentence_of_ones_own(pages, lab):
+    notebook(lab[1]/'words.ipynb', 'from convlab.course.quiz import ask', 'ask(28)')
+    page = opened(pages, lab, 'words')
+    run_all(page)
+    page.wait_for_function('globalThis.convlabLines?.size === 1')
+    page.click('text=Compare')
+    said(page, 'Write a sentence first')
+    assert page.locator('text=Part of it >> visible=true').count() == 0, 'there is nothing to mark yet'
+    page.fill('.quiz textarea', 'Nothing is passed on, and no gradient comes back.')
+    page.click('text=Compare')
+    page.wait_for_selector('.answer li:has-text("Below zero ReLU is flat")')
+    page.click('text=All of it')
+    said(page, 'It comes back in 2 days')
+    assert entry(lab, 28)['streak'] == 1
+
+
 def test_questions_on_a_page_of_their_own(pages, tmp_path):
     "No kernel: the page judges the choices, and says why it cannot judge what is typed."
-    for n in (2, 17): Question(questions()[n-1]).save(tmp_path/f'{n}.html')
+    for n in (2, 17, 28): Question(questions()[n-1]).save(tmp_path/f'{n}.html')
     page = from_disk(pages, tmp_path/'2.html', width=390, touch=True)
-    page.tap('.quiz input >> nth=0')
+    page.tap('.quiz input >> nth=1')
     said(page, '✗ That one answers loudest at a bottom edge')
-    page.tap('.quiz input >> nth=2')
+    page.tap('.quiz input >> nth=3')
     said(page, '✓')
     assert page.evaluate('document.documentElement.scrollWidth') <= 390 and violations(page) == []
     page = from_disk(pages, tmp_path/'17.html', dark=True)
@@ -92,7 +108,13 @@ def test_questions_on_a_page_of_their_own(pages, tmp_path):
     page.keyboard.press('Enter')
     said(page, 'What is typed is checked while Python runs')
     page.click('text=Show the answer')
-    page.wait_for_selector('.answer:has-text("Seven by seven")')
+    page.wait_for_selector('.answer:has-text("7 by 7. An activation")')
+    assert violations(page) == []
+    page = from_disk(pages, tmp_path/'28.html')
+    page.fill('.quiz textarea', 'Nothing is passed on.')
+    page.click('text=Compare')
+    page.click('text=Part of it')
+    said(page, 'Part of it')
     assert violations(page) == []
 
 
@@ -173,7 +195,7 @@ lab"""
     run_cell(page, 2)
     page.wait_for_selector('text=[[7.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 0.0]] 1')
     run_cell(page, 3)
-    page.click('.quiz input >> nth=2')
+    page.click('.quiz input >> nth=3')
     said(page, '✓')
     out = save(page, lab[1]/'colab.ipynb')['cells'][0]['outputs'][0]
     view = 'application/vnd.jupyter.widget-view+json'

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -97,11 +98,26 @@ def test_right_wrong_and_not_answered(capsys):
     assert entry['tried'] == 2 and entry['right'], 'once right, right for good; a stub is no try'
 
 
+class Quits:
+    "Wants to end the kernel as soon as somebody looks at it."
+    def __eq__(self, other): raise SystemExit
+
+    def __getattr__(self, name): raise SystemExit
+
+
 @pytest.mark.parametrize('answer', [3, 'text', lambda: 6, lambda n: 1/0, lambda n: {'a': object()}, lambda n: [[1], [2, 3]], torch.nn.Linear,
-                                    lambda n: torch.empty(0), object()])
+                                    lambda n: torch.empty(0), object(), lambda n: exit(), lambda n: sys.exit(3), lambda n: Quits()])
 def test_no_answer_makes_a_check_raise(answer, capsys):
     check('double', answer)
     assert '✗ double' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('kernel', [torch.ones(3, 3)*1j, torch.zeros(3, 3, dtype=torch.complex64), [[1j]*3]*3, np.ones((3, 3))*1j])
+def test_a_kernel_has_no_complex_numbers(kernel, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        check('right_edge', kernel)
+    assert 'three rows of three numbers' in capsys.readouterr().out
 
 
 def test_dtype_and_form_do_not_matter(capsys):
@@ -429,6 +445,7 @@ def test_two_processes_lose_nothing():
     code = """
 from convlab.course.records import update
 import sys
+import warnings
 for i in range(40):
     update('exercises', 'shared', lambda e: {'tried': e.get('tried', 0)+1})
     update('questions', f'{sys.argv[1]}-{i}', lambda e: {'tried': 1})"""

@@ -7,7 +7,7 @@ from browser import modules, node
 from matplotlib.colors import to_rgba
 
 from convlab.draw import plotting
-from convlab.draw.widgets import Live, _squeezed, fragment, joined, page
+from convlab.draw.widgets import Live, _squeezed, fragment, joined, page, refreshed
 
 pieces = sorted(p.name for p in modules.glob('*.js') if 'export default' in p.read_text() and p.name != 'line.js')
 
@@ -55,6 +55,12 @@ def test_no_state_ends_the_script_that_it_stands_in():
     assert json.loads(re.search(r'livePiece, (.*)\)\n', html)[1]) == state
     assert '<title>A &lt; B</title>' in page('A < B', html)
     with pytest.raises(ValueError): fragment('line.js', dict(n=float('nan')))
+
+
+def test_a_saved_script_is_brought_up_to_date_and_its_state_is_kept():
+    now = fragment('quiz.js', dict(text='"use strict"'), '<img alt="still">')
+    old = now.replace('convlabLines', 'linesOfOld').replace('function make(', 'function built(')
+    assert old != now and refreshed(f'<p>{old}</p>{old}') == f'<p>{now}</p>{now}' and refreshed(now) == now
 
 
 def test_a_state_follows_python_and_python_follows_it():

@@ -187,6 +187,22 @@ def test_huge_and_tiny_numbers_have_a_finite_deviation(big):
     np.testing.assert_allclose(both['mean'], 0, atol=abs(big)*1e-12)
 
 
+@pytest.mark.parametrize('kwargs', [{}, dict(with_hist=True), dict(include_paramless=True)])
+def test_a_model_without_numbers_is_refused_in_words(kwargs):
+    with torch.device('meta'): model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    with pytest.raises(ValueError, match='model must have numbers; .* on the device meta'), record_activations(model, **kwargs): model(torch.rand(2, 3, device='meta'))
+
+
+@pytest.mark.parametrize('big', [1e40, 1e150, -1e150, 1e200, 1e300])
+def test_double_precision_is_kept(big):
+    "Deviations overflow from some 1e150, since they are added up as squares; means, shares and histograms do not."
+    x = big*torch.linspace(.5, 1., 4096, dtype=torch.float64)
+    rows = record([x, -x], [0, 1])[0]
+    np.testing.assert_allclose(rows['mean'], [.75*big, -.75*big], rtol=1e-12)
+    np.testing.assert_allclose(rows['std'], [x.std() if abs(big) < 1e151 else float('inf')]*2, rtol=1e-9)
+    assert rows['near_zero'].tolist() == [float(big < 0), float(big > 0)] and rows['hist'][0, -1 if big > 0 else 0] == 4096
+
+
 @settings(max_examples=40, deadline=None)
 @given(batch=st.lists(st.integers(0, 12), min_size=2, max_size=30), most=st.integers(2, 14))
 def test_pooling_is_exact(batch, most):

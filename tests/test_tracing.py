@@ -109,7 +109,6 @@ LOCAL = {
     'fake_quantize': lambda x: torch.fake_quantize_per_tensor_affine(x, .1, 0, 0, 255), 'complex': lambda x: torch.complex(x, x).abs(), 'as_strided': lambda x: x.contiguous().as_strided((1, 2, 8, 8), (256, 64, 8, 1)),
     'data': lambda x: x.data*2, 'detach': lambda x: x.detach()*2, 'subclass': lambda x: x.as_subclass(Kind).relu(), 'view': lambda x: x.reshape(1, 4, 64).unflatten(2, (8, 8)),
     'channels last': lambda x: x.to(memory_format=torch.channels_last)*1, 'double': lambda x: x.double(), 'dropout': lambda x: F.dropout(x, training=True),
-    'grid': lambda x: F.grid_sample(x, F.affine_grid(torch.eye(2, 3)[None], (1, 4, 8, 8), align_corners=True), 'nearest', align_corners=True),
 }
 
 

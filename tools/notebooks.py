@@ -13,7 +13,7 @@ from nbclient import NotebookClient
 from nbdev.clean import clean_nb
 from nbdev.config import get_config
 
-from check import complaints
+from agree import complaints
 
 nbs = Path(__file__).resolve().parent.parent/'nbs'
 

@@ -145,13 +145,13 @@ def _usual_pair(got, want, tol):
     return 'The first of the two is right.' if fine[0] else 'The second of the two is right.'
 
 def _usual_shape(got, want):
-    if len(got) != len(want): return f'It should have {_axes(len(want))}, and has {_axes(len(got))}.'
+    if len(got) != len(want): return f'It should have {_axes_in_words(len(want))}, and has {_axes_in_words(len(got))}.'
     if sorted(got) == sorted(want): return 'The sizes are right, but in another order.'
     off = {g-w for g,w in zip(got, want)} - {0}
     where = 'along an axis or several' if len(want) > 1 else 'in the row'
     return f"It has {abs(min(off))} too {'many' if min(off) > 0 else 'few'} {where}." if len(off) == 1 else ''
 
-def _axes(n): return f'{n or "no"} {"axis" if n == 1 else "axes"}'
+def _axes_in_words(n): return f'{n or "no"} {"axis" if n == 1 else "axes"}'
 
 # %% ../../nbs/course/exercises.ipynb #1e43d3a2
 def _untried(v): return v is None or v is ... or v is NotImplemented
@@ -215,7 +215,7 @@ def call(
     try: got = f(*map(_copied, args), **{k: _copied(v) for k,v in kwargs.items()})
     except NotImplementedError: raise Unanswered() from None
     except Wrong: raise
-    except Exception as e:
+    except (Exception,SystemExit) as e:
         if isinstance(e, NameError) and idle(f): raise Unanswered() from None # `return answer`, and no answer yet
         raise Wrong(_where(e), on, got=f'{type(e).__name__}: {e}') from None
     if _untried(got) and not none: raise Unanswered('' if idle(f) else 'It returns nothing. Is a `return` missing?')
@@ -326,7 +326,8 @@ def _tried(ex, answer):
         with _own_random(), torch.enable_grad(): return ex.check(answer)
     except Wrong: raise
     except NotImplementedError: raise Unanswered() from None
-    except Exception as e: raise Wrong('The check could not use this answer.', got=f'{type(e).__name__}: {e}') from e
+    except (Exception,SystemExit) as e:
+        raise Wrong('The check could not use this answer.', got=f'{type(e).__name__}: {e}') from e
 
 # %% ../../nbs/course/exercises.ipynb #5e6ca905
 def _solution(ex): return f'[a solution](solutions/{ex.lesson}.ipynb)'

@@ -6,17 +6,19 @@
 __all__ = ['progress']
 
 # %% ../../nbs/course/progress.ipynb #7b8ea69e
-import os
+import os, time
 from pathlib import Path
 from .exercises import exercises
 from .page import colored, show_html
-from .quiz import questions
+from .quiz import anchor, bare, due, questions
 from .records import records, records_path
 
 # %% ../../nbs/course/progress.ipynb #c2a43e9e
-def _mark(entry): return '✓' if entry.get('right') else '✗' if entry.get('tried') else '·'
+def _mark(entry):
+    known = entry['streak'] > 0 if 'streak' in entry else 'right' in entry
+    return '✓' if known else '✗' if entry.get('tried') else '·'
 
-def _done(things): return f"{sum('right' in entry for _,entry in things)} of {len(things)}"
+def _score(things): return f"{sum(_mark(entry) == '✓' for _,entry in things)} of {len(things)}"
 
 def _lessons():
     "`{lesson: {'exercises': [(name, entry), …], 'questions': […]}}`, in their order."
@@ -27,47 +29,64 @@ def _lessons():
     for q in questions(): add(q['lesson'], 'questions', str(q['n']))
     return dict(sorted(found.items()))
 
-def _sums(lessons):
-    def all_of(what): return [thing for parts in lessons.values() for thing in parts.get(what, [])]
-    return ' and '.join(f'{_done(all_of(what))} {what}' for what in ('exercises','questions'))
+def _to_read(things):
+    "Links to the sections of questions that were not known."
+    missed = [questions()[int(n)-1] for n,entry in things if _mark(entry) == '✗']
+    links = [f"[{bare(q['heading'])}]({q['lesson']}.ipynb#{anchor(q['heading'])})" for q in missed]
+    return list(dict.fromkeys(links))
 
+# %% ../../nbs/course/progress.ipynb #c2a43e9f
 def _place():
     "Where the records lie, in words that do not name the reader."
     if os.environ.get('CONVLAB_PROGRESS'): return 'in the file that CONVLAB_PROGRESS names'
     try: return f'in ~/{records_path().relative_to(Path.home()).as_posix()}'
     except FileNotFoundError: return 'nowhere, as there is no home folder; CONVLAB_PROGRESS can name a file'
 
+def _title(lessons):
+    def all_of(what): return [thing for parts in lessons.values() for thing in parts.get(what, [])]
+    scores = ' and '.join(f'{_score(all_of(what))} {what}' for what in ('exercises','questions'))
+    late = len(due(records()['questions'], time.time())[0])
+    waits = f' {late} {"question is" if late == 1 else "questions are"} due: review().' if late else ''
+    return f'Your progress: {scores}. It is kept {_place()}.{waits}'
+
 # %% ../../nbs/course/progress.ipynb #c2a43ea0
+def _rows(items):
+    "Lines of at most some ninety characters."
+    lines = ['   ']
+    for item in items:
+        if len(lines[-1])+len(item) > 90: lines.append('   ')
+        lines[-1] += f' {item} '
+    return lines
+
 def _text(lessons):
-    "Rows of some eighty characters, with a title for each kind of thing in a lesson."
+    "A title for each kind of thing in a lesson, and the things with their marks."
     lines = []
     for lesson,parts in lessons.items():
         for what,things in parts.items():
-            lines += [f'{lesson}, {what}: {_done(things)}','   ']
-            for name,entry in things:
-                if len(lines[-1])+len(name) > 90: lines.append('   ')
-                lines[-1] += f' {_mark(entry)} {name} '
+            lines += [f'{lesson}, {what}: {_score(things)}',*_rows(f'{_mark(entry)} {name}' for name,entry in things)]
+        lines += [f'    read again: {link[1:].split("](")[0]}' for link in _to_read(parts.get('questions', []))]
     return '\n'.join(lines)
 
 # %% ../../nbs/course/progress.ipynb #c2a43ea1
 def _cells(things):
     "How many are done, and all of them with their marks."
     marks = [f'<span style="white-space: nowrap">{colored(f"{_mark(entry)} {name}")}</span>' for name,entry in things]
-    return (_done(things), ' &nbsp; '.join(marks)) if things else ('', '')
+    return (_score(things), ' &nbsp; '.join(marks)) if things else ('', '')
 
 def _page(title, lessons):
     "A table with a row for each lesson, whose name is a link."
-    rows = [('lesson','exercises','','questions','')]
+    rows = [('lesson','exercises','','questions','','read again')]
     for lesson,parts in lessons.items():
-        link = colored(f'[{lesson}]({lesson}.ipynb)')
-        rows.append((link, *_cells(parts.get('exercises', [])), *_cells(parts.get('questions', []))))
+        cells = [cell for what in ('exercises','questions') for cell in _cells(parts.get(what, []))]
+        again = '<br>'.join(map(colored, _to_read(parts.get('questions', []))))
+        rows.append((colored(f'[{lesson}]({lesson}.ipynb)'), *cells, again))
     def row(cells): return ''.join(f'<td style="text-align: left; vertical-align: top">{c}</td>' for c in cells)
     table = '\n'.join(f'<tr>{row(cells)}</tr>' for cells in rows)
     return f'<p>{colored(title)}</p>\n<table>\n{table}\n</table>'
 
 # %% ../../nbs/course/progress.ipynb #8a5671c5
 def progress():
-    "Show which exercises and questions of each lesson are done, and where that is kept."
+    "Show what is done in each lesson, what to read again, and where that is kept."
     lessons = _lessons()
-    title = f'Your progress: {_sums(lessons)} done. It is kept {_place()}.'
+    title = _title(lessons)
     show_html(_page(title, lessons), f'{title}\n\n{_text(lessons)}')

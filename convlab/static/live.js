@@ -10,10 +10,8 @@ export class LiveModel {
     this.emit(`change:${name}`)
   }
   save_changes() {
-    if (this.line) {
-      for (const name of this.changed) this.line.set(name, this.state[name])
-      this.line.save_changes()
-    }
+    for (const name of this.changed) this.line?.set(name, this.state[name])
+    this.line?.save_changes()
     this.changed.clear()
     this.emit('saved')
   }
@@ -58,7 +56,10 @@ export function mountPiece(place, piece, state) {
     if (model.line) timer = setTimeout(() => {
       if (root.matches(':active')) return store()
       entry.focused = root.contains(document.activeElement) ? document.activeElement : null
-      model.line.send({ store: true })
+      try { model.line.send({ store: true }) } catch { // its kernel was restarted, and the page goes on alone
+        model.line = null
+        root.append('Python has lost this piece. Run its cell again to go on with it.')
+      }
     }, 700)
   }
   model.on('saved', store)

@@ -268,15 +268,19 @@ function waySamples(way) {
 
 // What the network says, and its scores.
 function wayAnswer(way) {
-  const { classes, last, layers } = way, scored = classes.length > 0, says = make('p', { className: 'says' }), change = make('p', { className: 'soft' })
+  const { classes, last, layers } = way, says = make('p', { className: 'says' }), change = make('p', { className: 'soft' }), el = make('div', { className: 'answer' }, says)
+  if (!classes.length) {
+    says.textContent = 'This network ends in maps, not in scores.'
+    return { says, el, paint() {} }
+  }
   const rows = classes.map(textContent => make('div', {}, make('span', { textContent }),
     make('span', { className: 'bar' }, make('i'), make('i', { className: 'zero' }), make('i', { className: 'before' })), make('span')))
   const list = make('div', {}, ...rows), place = k => [last, k, 0, 0]
-  if (scored) walkable(list, { label: `Scores. ${wayKeys}`, size: () => [rows.length, 1], leave: () => way.over(null),
+  walkable(list, { label: `Scores. ${wayKeys}`, size: () => [rows.length, 1], leave: () => way.over(null),
     at: () => way.hover?.[0] === last ? [way.hover[1], 0] : [-1, 0], place: e => [rows.findIndex(row => row.contains(e.target)), 0],
     point: k => way.over(place(k)), pick: k => k >= 0 && way.pin(place(k)) })
-  const head = scored ? wayTitle(layers[last], `${classes.length} scores`) : ''
-  return { says, el: make('div', { className: 'answer' }, says, head, list, change), paint({ place, sets }) {
+  el.append(wayTitle(layers[last], `${classes.length} scores`), list, change)
+  return { says, el, paint({ place, sets }) {
     const scores = layers[last].maps, known = [0, ...scores, ...way.before ?? []], low = Math.min(...known), high = Math.max(...known)
     const at = v => `${100 * (v - low) / (high - low || 1)}%`, best = scores.indexOf(Math.max(...scores))
     rows.forEach((row, k) => {
@@ -288,8 +292,8 @@ function wayAnswer(way) {
       number.textContent = written(v)
       row.className = `score ${k === best ? 'best' : ''} ${sets[last]?.[0][k] ? 'lit' : ''} ${place?.[0] === last && place[1] === k ? 'here' : ''}`
     })
-    says.replaceChildren(...scored ? waySays(way, scores, best) : ['This network ends in maps, not in scores.'])
-    change.textContent = scored && way.before ? wayChange(classes, Array.from(scores, (v, k) => v - way.before[k])) : ''
+    says.replaceChildren(...waySays(way, scores, best))
+    change.textContent = way.before ? wayChange(classes, Array.from(scores, (v, k) => v - way.before[k])) : ''
   } }
 }
 
@@ -366,8 +370,7 @@ export default {
     })
     const way = new Way(model, warn, paint), answer = wayAnswer(way), glass = wayGlass(way), parts = [wayPad(way), answer, wayMaps(way), glass]
     told.classList.add('unseen')
-    Object.assign(dress(el, wayStyle), { role: 'region', ariaLabel: 'A digit’s way through a network' })
-      .append(make('div', { className: 'way' }, ...parts.map(p => p.el)), alert, told)
+    dress(el, wayStyle).append(make('div', { className: 'way' }, ...parts.map(p => p.el)), alert, told)
     el.addEventListener('keydown', e => { if (e.key === 'Escape') way.pin(null) })
     model.on('change:image', () => way.load())
     model.on('change:point', () => way.follow())

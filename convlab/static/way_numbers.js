@@ -136,10 +136,10 @@ export function wayMoved(image, n, [down, right], scale = 1) {
   })
 }
 
-// As MNIST was made: the ink scaled to a box of 20 by 20, the center of its mass in the middle of 28 by 28; in proportion elsewhere.
+// As MNIST was made: the ink scaled to a box of 20 by 20, the center of its mass in the middle of 28 by 28; in proportion elsewhere. What is blank
+// stays so: its scale is no number.
 export function wayCentered(image, n) {
   const inked = [...image.keys()].filter(k => image[k] > 12), at = [k => Math.floor(k / n), k => k % n]
-  if (!inked.length) return image
   const mass = inked.reduce((sum, k) => sum + image[k], 0)
   const scale = n * 20 / 28 / Math.max(...at.map(f => Math.max(...inked.map(f)) + 1 - Math.min(...inked.map(f))))
   return wayMoved(image, n, at.map(f => (n - 1) / 2 - scale * inked.reduce((sum, k) => sum + image[k] * f(k), 0) / mass), scale)

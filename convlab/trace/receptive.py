@@ -11,7 +11,7 @@ from torch import nn, Tensor
 from .fields import (ReceptiveField, check_place, disagreement, edge_names, image_batch, layer_node,
                                   measured_in, on_map, precedent_row, walk_back, walk_forth)
 from .internals import plain_name
-from .probing import bounding_box, gradient_by, index_at, probe_gradient, run_to
+from .probing import bounding_box, gradient_by, index_at, probe_gradient
 from .reach import map_dims
 from .tracing import trace_model
 
@@ -119,6 +119,6 @@ def effective_receptive_field(
     t = trace_model(model, tuple(x.shape[1:]))
     node,nth = layer_node(t, layer)
     at = (slice(None), *index_at(node.shape, map_dims(node), check_place(node, row, col, None))[1:])
-    out = run_to(model, x, layer, len(t.calls[plain_name(layer or '')]), nth, grad=True)
-    share = gradient_by(out, at, x).abs().sum(1).mean(0)
+    times = len(t.calls[plain_name(layer or '')])
+    share = gradient_by(model, x, layer, times, nth, at).abs().sum(1).mean(0)
     return share/share.sum() if share.sum() > 0 else share

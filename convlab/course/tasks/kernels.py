@@ -16,12 +16,14 @@ from ...kernels import map_kernel, top_edge
 # %% ../../../nbs/solutions/01_kernels.ipynb #d5ae2082
 def nine(answer):
     "A kernel of three by three, however it was written."
-    try: kernel = torch.as_tensor(answer).detach().cpu().float()
+    try:
+        kernel = torch.as_tensor(answer).detach().cpu()
+        if kernel.is_complex(): raise TypeError('complex numbers are no ink')
     except Exception: raise Wrong('The answer must be a kernel: three rows of three numbers.') from None
     if kernel.shape != (3,3):
         raise Wrong('A kernel here has three rows of three numbers.', want='shape [3, 3]',
                     got=f'shape {list(kernel.shape)}')
-    return kernel
+    return kernel.float()
 
 # %% ../../../nbs/solutions/01_kernels.ipynb #37d43a21
 @exercise('right_edge', lesson='01_kernels', title='a kernel for right edges', hints=(
