@@ -27,7 +27,6 @@ def field_sizes(
     return res
 
 # %% ../nbs/05_receptive_fields.ipynb #f7f90e90
-import torch
 from torch import nn, Tensor
 from .draw.plotting import color_scale, outline
 from .trace.probing import run_to
