@@ -1,13 +1,18 @@
 "What the live pieces share: the joined text, the state that two sides have, colors, and numbers as people write them."
 import json
 import re
+import sys
 
 import pytest
 from browser import modules, node
+from conftest import root
 from matplotlib.colors import to_rgba
 
 from convlab.draw import plotting
 from convlab.draw.widgets import Live, _squeezed, fragment, joined, page, refreshed
+
+sys.path.insert(0, str(root/'tools'))
+import pieces as tool  # noqa: E402
 
 pieces = sorted(p.name for p in modules.glob('*.js') if 'export default' in p.read_text() and p.name != 'line.js')
 
@@ -61,6 +66,21 @@ def test_a_saved_script_is_brought_up_to_date_and_its_state_is_kept():
     now = fragment('quiz.js', dict(text='"use strict"'), '<img alt="still">')
     old = now.replace('convlabLines', 'linesOfOld').replace('function make(', 'function built(')
     assert old != now and refreshed(f'<p>{old}</p>{old}') == f'<p>{now}</p>{now}' and refreshed(now) == now
+
+
+def test_the_tool_changes_scripts_and_nothing_else():
+    html = fragment('quiz.js', dict(n=1), '<img>')
+    def saved(html): return dict(cells=[dict(source=['ask(1)']), dict(outputs=[dict(data={'text/html': html.splitlines(True)}), dict(text=['x'])])])
+    nb = saved(html.replace('function make(', 'function built('))
+    assert tool.bring_up_to_date(nb) and nb == saved(html) and not tool.bring_up_to_date(nb)
+
+
+@pytest.mark.parametrize('path', sorted((root/'nbs').rglob('[!_.]*.ipynb')), ids=lambda p: p.relative_to(root/'nbs').with_suffix('').as_posix())
+def test_saved_pieces_have_the_scripts_of_now(path):
+    for data in tool.outputs(json.loads(path.read_text(encoding='utf-8'))):
+        html = ''.join(data['text/html'])
+        assert html.count('convlab-place" data-piece') == html.count('" data-module="'), f'{path.name} was saved by an older convlab: run it again, with `make notebooks NB={path.stem}`'
+        assert refreshed(html) == html, f'{path.name} was saved with older scripts: `make pieces`'
 
 
 def test_a_state_follows_python_and_python_follows_it():

@@ -11,8 +11,8 @@ from fractions import Fraction
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from .reach import (Hidden, Linked, Mix, Move, Pairs, Point, Scan, Window, adaptive_taps, conv_taps,
-                                 nowhere, transposed_taps)
+from .reach import (Hidden, Linked, Mix, Move, Pairs, Point, Window, adaptive_taps, conv_taps, nowhere,
+                                 transposed_taps)
 from .calls import NeedsNumbers, from_all, from_points, make_rule
 from .internals import tree_leaves, tree_map
 
@@ -113,6 +113,7 @@ def _links(c, may): # [.., M,K], which rows may see which: the widest of all, an
     if not (every == every[:1]).all(): c.loosen()
     return every.any(0)
 
+# %% ../../nbs/trace/rules.ipynb #069c5a01
 @_rule_for('addbmm')
 def _addbmm(c):
     return make_rule([(c['self'], Point()), (c['batch1'], Mix((0,2), (0,))), (c['batch2'], Mix((0,1), (1,)))])
@@ -127,6 +128,7 @@ def _cdist(c):
     if not a.dim() == b.dim() == n: return None
     return make_rule([(a, Mix((-1,), range(n-1))), (b, Mix((-1,), (*range(n-2), n-1)))])
 
+# %% ../../nbs/trace/rules.ipynb #069c5a02
 def _attention(c):
     q,k,v,mask = c['query'],c['key'],c['value'],c['attn_mask'] if c['attn_mask'] is not None else c['attn_bias']
     heads = (-3,) if q.dim() > 3 and q.shape[-3] != k.shape[-3] else () # groups of queries share a key
@@ -150,7 +152,16 @@ _low,_absorbs = -1e3,-1e8 # what masks add to a score: beside the second nothing
 
 # %% ../../nbs/trace/rules.ipynb #0eed8dca
 @_rule_for('cumsum cumprod logcumsumexp cummax cummin _cummax_helper _cummin_helper')
-def _scanned(c): return make_rule([(c.args[0], Scan(c['dim']))])
+def _scanned(c): return make_rule([(c.args[0], _so_far(c, c['dim']))])
+
+def _so_far(c, dim, features=(), reverse=False): # along `dim` from all before; features: dimensions that are merged
+    shape = c.args[0].shape
+    if not shape: return Point()
+    if shape[dim] > 4096: # too many for a table of who sees whom
+        c.loosen()
+        return Mix((dim,*features), stays=True)
+    links,rank = torch.ones(shape[dim], shape[dim], dtype=torch.bool),len(shape)
+    return Linked(dim%rank-rank, links.triu() if reverse else links.tril(), [d-rank for d in features])
 
 @_rule_for('''_softmax _log_softmax _safe_softmax _sparse_softmax glu sort argsort msort topk kthvalue median nanmedian
     mode max min argmax argmin renorm _weight_norm_interface logsumexp quantile nanquantile''')
@@ -188,7 +199,7 @@ def _recurrent(c): # a whole sequence; in one direction a step knows those befor
         return make_rule([(t, Mix(stays=True)) for t in tracked])
     time = 1 if c['batch_first'] and not single else 0 # a single layer always has time first
     if c['bidirectional'] and not single: return _reduced(c, (time, 2), True)
-    return make_rule([(x, Scan(time, (2,), bool(c['reverse'])))])
+    return make_rule([(x, _so_far(c, time, (2,), c['reverse']))])
 
 @_rule_for('_thnn_fused_lstm_cell _thnn_fused_gru_cell')
 def _recurrent_cell(c): return make_rule([(t, Mix((-1,))) for t in c.tensors])
@@ -258,6 +269,7 @@ _moves = dict.fromkeys(_simple | _reshapes | _others, (0,)) # which of its argum
 _moves |= dict(index_put=(0,2), _index_put_impl=(0,2), scatter=(0,3), index_copy=(0,3), slice_scatter=(0,1),
                select_scatter=(0,1), diagonal_scatter=(0,1), masked_scatter=(0,2), put=(0,2))
 
+# %% ../../nbs/trace/rules.ipynb #4fc6b001
 def moves_only(c): return c.is_view or c.name in _moves
 
 def _again(c, at, other, ts):
@@ -355,12 +367,9 @@ _points = set('''hardswish leaky_relu log_sigmoid_forward native_dropout dropout
     rrelu_with_noise rrelu alpha_dropout feature_dropout feature_alpha_dropout bernoulli quantize_per_tensor
     quantize_per_channel quantize_per_tensor_dynamic dequantize int_repr _conj _neg_view conj_physical
     _conj_physical resolve_conj resolve_neg masked_fill nan_to_num complex polar batch_norm_elemt'''.split())
-quantized_points = set('''add add_relu mul mul_relu relu6 hardswish leaky_relu elu celu sigmoid tanh clamp threshold
-    add_scalar mul_scalar'''.split())
 
 def is_pointwise(c):
-    if c.name in _points or c.name.startswith(('fake_quantize', '_fake_quantize')): return True
-    if c.space == 'quantized': return c.name in quantized_points
+    if c.space == 'aten' and (c.name in _points or c.name.lstrip('_').startswith('fake_quantize')): return True
     plain = getattr(torch.ops.aten, c.name, None) if c.space == 'aten' and c.mutable else None
     others = [getattr(plain, o) for o in plain.overloads()] if plain else [] # only these may be called so
     return any(torch.Tag.pointwise in f.tags for f in (c.func, *others))
@@ -376,10 +385,15 @@ def _product(c):
         return (t, Hidden(hidden) if isinstance(hidden, Tensor) and hidden.any() else Point())
     return make_rule([way(t, other) for t,other in ((a, b), (b, a)) if isinstance(t, Tensor)])
 
+# %% ../../nbs/trace/rules.ipynb #6fa62b01
+_maskable = set('add sub mul masked_fill where minimum maximum baddbmm addmm'.split())
+
 def masks(c):
     """Does `c` make values the same for every image that others may be weighed by: scores to which very much is added,
     or products with zeros?"""
-    if c.name not in ('add','sub','mul','masked_fill','where','baddbmm','addmm'): return False
+    if c.name in ('tril','triu','constant_pad_nd',*_with_value): return True # values put in beside others
+    if moves_only(c): return any(map(c.is_own_constant, c.tensors))
+    if c.name not in _maskable: return False
     picks = c.fixed(c['mask'] if c.name == 'masked_fill' else c['condition'])
     if picks is not None and (not picks.any() or c.name == 'where' and picks.all()): return False # nothing or all
     given = [c[k] for k in ('self','other','value')]
@@ -387,6 +401,7 @@ def masks(c):
     if c.name == 'mul': return any(v.dim() and (v == 0).any() for v in known if v is not None)
     return any((v.abs() >= -_low).any() for v in known if v is not None)
 
+# %% ../../nbs/trace/rules.ipynb #6fa62b02
 @_rule_for('masked_fill where')
 def _masked(c):
     "A mask that is known hides what it covers."
@@ -433,6 +448,7 @@ def _ask(c):
             mixed |= {d for d in range(len(shape)) if (moved.nonzero()[:,d] != at[d]).any()}
     return Mix(tuple(mixed), stays=True) if mixed else Point()
 
+# %% ../../nbs/trace/rules.ipynb #fc171901
 def _with_numbers(c, x): # a function that does `c` again with another `x`, and numbers for that
     gen = torch.Generator().manual_seed(0)
     def some(t):
@@ -462,10 +478,14 @@ def find_rule(c):
 
 # %% ../../nbs/trace/rules.ipynb #04864fbd
 def _known(c):
-    "The rule for `c`, or `None`: derivatives have none."
+    "The rule for `c`, or `None`: derivatives have none, nor have other people's operations without PyTorch's tags."
     if '_backward' in c.name and not is_pointwise(c): return None
-    if c.space == 'quantized' and (rule := _quantized(c)): return rule
-    if c.name in _rules and c.space in ('aten','quantized'): return _rules[c.name](c)
+    rule = _by_name(c) if c.space == 'aten' else None
+    if rule or is_pointwise(c): return rule or from_points(c.tensors)
+    return _reduced(c, c['dim']) if torch.Tag.reduction in c.func.tags else None
+
+def _by_name(c):
+    if c.name in _rules: return _rules[c.name](c)
     if c.name == 'view' and c['size'] is None: # other numbers, same bytes
         return from_points(c.args[:1]) if c.args[0].shape == c.out.shape else _reduced(c, -1)
     if c.name in _copies: return from_points(c.args[:1])
@@ -476,17 +496,3 @@ def _known(c):
     if c.name.startswith('_fft'): return _reduced(c, c['dim'], True)
     if c.name == 'copy': return from_points([c['src']])
     if c.name.startswith('new_') or c.name.endswith('_like'): return make_rule([]) # a new constant
-    if is_pointwise(c): return from_points(c.tensors)
-    if torch.Tag.reduction in c.func.tags: return _reduced(c, c['dim'])
-    return None
-
-# %% ../../nbs/trace/rules.ipynb #8fb27d15
-def _quantized(c): # `quantized::conv2d` and `quantized::linear` keep their weights in an object
-    packed = next((a for a in tree_leaves(c.args) if hasattr(a, 'unpack')), None)
-    if packed is None: return None
-    w,x = packed.unpack()[0],c.args[0]
-    if 'linear' in c.name: return _reduced(c, -1)
-    if 'conv' not in c.name: return None
-    n = w.dim()-2
-    args = [[int(v) for v in getattr(packed, k)()][-n:] for k in ('stride','padding','dilation')]
-    return _conv_rule(c, x, w.shape, 'transpose' in c.name, args, packed.groups())
