@@ -430,7 +430,8 @@ def measured(
     if not (_number(guess) and _number(value)): return print(f'{text}.')
     ratio = max(abs(guess), abs(value))/min(abs(guess), abs(value)) if guess*value > 0 else 0
     apart = _written(abs(guess-value), 'points' if unit == '%' else unit)
-    how = f'{ratio:.2g} times too {"much" if abs(guess) > abs(value) else "little"}' if ratio >= 1.5 else f'{apart} off'
+    times = f'{ratio:,.0f}' if ratio >= 10 else f'{ratio:.2g}'
+    how = f'{times} times too {"much" if abs(guess) > abs(value) else "little"}' if ratio >= 1.5 else f'{apart} off'
     print(f'{text}: {how}.')
 
 # %% ../../nbs/course/exercises.ipynb #844fdcb4
