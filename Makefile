@@ -15,13 +15,14 @@ ifneq ($(and $(CONVLAB_DATA),$(wildcard $(CURDIR)/$(CONVLAB_DATA))),)
 export CONVLAB_DATA := $(CURDIR)/$(CONVLAB_DATA)
 endif
 
-.PHONY: help env lab test check notebooks-test badges notebooks export bench clean
+.PHONY: help env lab test check notebooks-test badges pieces notebooks export bench clean
 help:
 	@echo "make lab        open the course in JupyterLab, on copies in desk/ (EDIT=1: on the notebooks themselves)"
 	@echo "make test       run every notebook and every test"
 	@echo "make export     write the library from the notebooks"
 	@echo "make notebooks  run the notebooks in a Jupyter kernel and save them (NB=03_first_cnn for one)"
 	@echo "make badges     in a fork, or after changing settings.ini or nbs/index.ipynb: rewrite badges, links and README.md"
+	@echo "make pieces     after changing convlab/static/*.js: put the new scripts into the saved notebooks"
 	@echo "make bench      time things side by side (QUICK=1: in under three minutes)"
 	@echo "make clean      remove the environment"
 
@@ -45,6 +46,9 @@ notebooks-test: check
 
 badges: env
 	$(BIN)/python tools/facts.py
+
+pieces: env
+	$(BIN)/python tools/pieces.py
 
 notebooks: env
 	$(BIN)/python tools/notebooks.py $(NB)

@@ -15,6 +15,9 @@ from fastbook import *
 from fastcore.test import *
 from .draw.plotting import *
 from .draw.windows import *
+from .draw.kernel_lab import *
+from .draw.labs import *
+from .draw.way import WayLab
 from .study.data import *
 from .study.sweep import result_table
 from .kernels import *

@@ -225,6 +225,12 @@ def test_rare_operations_say_that_they_are_not_worked_out(name):
         assert not ((grad != 0) & ~walked(t, node, index)).any(), index
 
 
+@pytest.mark.parametrize('n,status', [(100, 'exact'), (5000, 'upper bound')])
+def test_long_running_sums_are_not_worked_out(n, status):
+    field = receptive_field(Does(lambda x: x.cumsum(2)), (1, n))
+    assert field.status == status and field.box(col=9) == ((0, 10 if n == 100 else n),)
+
+
 @pytest.mark.parametrize('d,src,out,where', [
     (2, (1, 8, 4, 5), (1, 8, 20), {2}), (3, (1, 8, 4, 5), (1, 8, 20), {2}),
     (1, (1, 14, 14, 8), (1, 2, 7, 2, 7, 8), {1, 2}),

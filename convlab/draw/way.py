@@ -310,7 +310,8 @@ class WayLab(Settable):
             raise ValueError(f"classes must name the {shape[0]} scores of the model; got {len(classes)} names")
         if image is None: image = _digits()[3] if size == 28 else torch.zeros(size, size)
         super().__init__(network=network, classes=classes, mean=number('mean', mean), std=number('std', std, above=0),
-                         samples=_shipped()['digits'] if size == 28 else None, image=_picture(image, size), point=_place(point, network))
+                         samples=_shipped()['digits'] if size == 28 else None, # those to begin with
+                         image=_picture(image, size), point=_place(point, network))
 
     @property
     def image(self) -> list: # rows of whole numbers from 0, paper, to 255, ink; fractions from 0 to 1 are taken too

@@ -48,7 +48,7 @@ export function dress(el, style = '') {
 export function make(tag, properties = {}, ...children) {
   const el = document.createElement(tag)
   for (const [name, value] of Object.entries(properties)) {
-    if (name.includes('-') || name === 'role' || name === 'for') el.setAttribute(name, value)
+    if (name.includes('-')) el.setAttribute(name, value)
     else el[name] = value
   }
   el.append(...children)
@@ -114,12 +114,8 @@ export function messages() {
 
 // At most one `paint` for each frame of the screen, however often it is asked for.
 export function perFrame(paint) {
-  let asked = false
-  return () => {
-    if (asked) return
-    asked = true
-    requestAnimationFrame(() => { asked = false; paint() })
-  }
+  let asked = null
+  return () => { asked ??= requestAnimationFrame(() => { asked = null; paint() }) }
 }
 
 // Numbers as people write them: at most `digits` after the point, with a real minus.

@@ -10,8 +10,7 @@ import math
 import operator
 import torch
 from torch.utils.flop_counter import flop_registry
-from convlab.trace.internals import tree_leaves
-from convlab.trace.rules import is_pointwise, moves_only, quantized_points
+from convlab.trace.rules import is_pointwise, moves_only
 
 # %% ../../nbs/trace/counting.ipynb #27bb12b9
 _formulas = {} # operation, such as 'aten::mv': how many products a call computes
@@ -124,7 +123,6 @@ def count_products(c):
     if c.title in _given: return _by_user(c)
     if _is_sparse(c): return _sparse_formulas[c.name](c) if c.name in _sparse_formulas else 0 if _is_free(c) else None
     if c.title in _formulas: return _formulas[c.title](c)
-    if c.space == 'quantized': return _quantized(c)
     if (products := _by_pytorch(c)) is not None: return products
     if c.name.startswith('_scaled_dot_product'): return _attention(c)
     return 0 if _is_free(c) else None
@@ -133,11 +131,6 @@ def _by_pytorch(c):
     formula = flop_registry.get(getattr(c.func, 'overloadpacket', c.func))
     try: return formula(*c.args, **c.kwargs, out_val=c.result)//2 if formula else None
     except AssertionError: return None # its formula for attention knows no groups of queries
-
-def _quantized(c): # weights are in an object that packs them
-    packed = next((a for a in tree_leaves(c.args) if hasattr(a, 'unpack')), None)
-    if packed is None: return 0 if c.name in quantized_points | {'cat'} else None
-    return (c.args[0] if 'transpose' in c.name else c.out).numel()*math.prod(packed.unpack()[0].shape[1:])
 
 # %% ../../nbs/trace/counting.ipynb #b63f3ac2
 _given = {} # by users: operation and formula

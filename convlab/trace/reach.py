@@ -138,31 +138,9 @@ class Mix(Way):
         at = self.met(src, out)[1]
         return {at[d]} if d in at else {d} if self.stays and d < len(out) else set()
 
-# %% ../../nbs/trace/reach.ipynb #e41054f2
-class Scan(Way):
-    "Along one dimension every value comes from its own place and all before, as in a running sum or a recurrent layer."
-    def __init__(self, dim, features=(), reverse=False): # features: a dimension that is merged too
-        self.dim,self.features,self.reverse,self.merged = dim,features,reverse,(dim,*features)
-
-    def flipped(self, t): return t.flip(self.dim) if self.reverse else t
-
-    def ends(self, t, shape, slopes):
-        t = unexpanded(t)
-        if not t.dim(): return t.expand(shape)
-        if self.features: t = amin_kept(t, self.features)
-        return self.flipped(self.flipped(t).cummin(self.dim)[0]).expand(shape) # the last place sees all
-
-    def back(self, mask, shape):
-        if not mask.dim(): return mask
-        if self.features: mask = mask.any(self.features[0], keepdim=True)
-        after = self.flipped(mask).flip(self.dim).cumsum(self.dim).flip(self.dim) > 0
-        return self.flipped(after).expand(shape)
-
-    def dims(self, d, src, out): return set() if d in self.features else {d}
-
 # %% ../../nbs/trace/reach.ipynb #d16fd151
 class Linked(Way):
-    "Along one dimension value `i` comes from the values `j` for which `links[i,j]`, as behind a mask."
+    "Along one dimension value `i` comes from the values `j` for which `links[i,j]`."
     def __init__(self,
         dim, # counted from the end
         links, # bools [places of the output, places of the source]

@@ -11,8 +11,8 @@ from fractions import Fraction
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from .reach import (Hidden, Linked, Mix, Move, Pairs, Point, Scan, Window, adaptive_taps, conv_taps,
-                                 nowhere, transposed_taps)
+from .reach import (Hidden, Linked, Mix, Move, Pairs, Point, Window, adaptive_taps, conv_taps, nowhere,
+                                 transposed_taps)
 from .calls import NeedsNumbers, from_all, from_points, make_rule
 from .internals import tree_leaves, tree_map
 
@@ -150,7 +150,16 @@ _low,_absorbs = -1e3,-1e8 # what masks add to a score: beside the second nothing
 
 # %% ../../nbs/trace/rules.ipynb #0eed8dca
 @_rule_for('cumsum cumprod logcumsumexp cummax cummin _cummax_helper _cummin_helper')
-def _scanned(c): return make_rule([(c.args[0], Scan(c['dim']))])
+def _scanned(c): return make_rule([(c.args[0], _so_far(c, c['dim']))])
+
+def _so_far(c, dim, features=(), reverse=False): # along `dim` from all before; features: dimensions that are merged
+    shape = c.args[0].shape
+    if not shape: return Point()
+    if shape[dim] > 4096: # too many for a table of who sees whom
+        c.loosen()
+        return Mix((dim,*features), stays=True)
+    links = torch.ones(shape[dim], shape[dim], dtype=torch.bool)
+    return Linked(dim%len(shape)-len(shape), links.triu() if reverse else links.tril(), [d-len(shape) for d in features])
 
 @_rule_for('''_softmax _log_softmax _safe_softmax _sparse_softmax glu sort argsort msort topk kthvalue median nanmedian
     mode max min argmax argmin renorm _weight_norm_interface logsumexp quantile nanquantile''')
@@ -188,7 +197,7 @@ def _recurrent(c): # a whole sequence; in one direction a step knows those befor
         return make_rule([(t, Mix(stays=True)) for t in tracked])
     time = 1 if c['batch_first'] and not single else 0 # a single layer always has time first
     if c['bidirectional'] and not single: return _reduced(c, (time, 2), True)
-    return make_rule([(x, Scan(time, (2,), bool(c['reverse'])))])
+    return make_rule([(x, _so_far(c, time, (2,), c['reverse']))])
 
 @_rule_for('_thnn_fused_lstm_cell _thnn_fused_gru_cell')
 def _recurrent_cell(c): return make_rule([(t, Mix((-1,))) for t in c.tensors])
@@ -355,12 +364,9 @@ _points = set('''hardswish leaky_relu log_sigmoid_forward native_dropout dropout
     rrelu_with_noise rrelu alpha_dropout feature_dropout feature_alpha_dropout bernoulli quantize_per_tensor
     quantize_per_channel quantize_per_tensor_dynamic dequantize int_repr _conj _neg_view conj_physical
     _conj_physical resolve_conj resolve_neg masked_fill nan_to_num complex polar batch_norm_elemt'''.split())
-quantized_points = set('''add add_relu mul mul_relu relu6 hardswish leaky_relu elu celu sigmoid tanh clamp threshold
-    add_scalar mul_scalar'''.split())
 
 def is_pointwise(c):
-    if c.name in _points or c.name.startswith(('fake_quantize', '_fake_quantize')): return True
-    if c.space == 'quantized': return c.name in quantized_points
+    if c.space == 'aten' and (c.name in _points or c.name.lstrip('_').startswith('fake_quantize')): return True
     plain = getattr(torch.ops.aten, c.name, None) if c.space == 'aten' and c.mutable else None
     others = [getattr(plain, o) for o in plain.overloads()] if plain else [] # only these may be called so
     return any(torch.Tag.pointwise in f.tags for f in (c.func, *others))
@@ -462,10 +468,14 @@ def find_rule(c):
 
 # %% ../../nbs/trace/rules.ipynb #04864fbd
 def _known(c):
-    "The rule for `c`, or `None`: derivatives have none."
+    "The rule for `c`, or `None`: derivatives have none, nor have operations that are not PyTorch's own without its tags."
     if '_backward' in c.name and not is_pointwise(c): return None
-    if c.space == 'quantized' and (rule := _quantized(c)): return rule
-    if c.name in _rules and c.space in ('aten','quantized'): return _rules[c.name](c)
+    rule = _by_name(c) if c.space == 'aten' else None
+    if rule or is_pointwise(c): return rule or from_points(c.tensors)
+    return _reduced(c, c['dim']) if torch.Tag.reduction in c.func.tags else None
+
+def _by_name(c):
+    if c.name in _rules: return _rules[c.name](c)
     if c.name == 'view' and c['size'] is None: # other numbers, same bytes
         return from_points(c.args[:1]) if c.args[0].shape == c.out.shape else _reduced(c, -1)
     if c.name in _copies: return from_points(c.args[:1])
@@ -476,17 +486,3 @@ def _known(c):
     if c.name.startswith('_fft'): return _reduced(c, c['dim'], True)
     if c.name == 'copy': return from_points([c['src']])
     if c.name.startswith('new_') or c.name.endswith('_like'): return make_rule([]) # a new constant
-    if is_pointwise(c): return from_points(c.tensors)
-    if torch.Tag.reduction in c.func.tags: return _reduced(c, c['dim'])
-    return None
-
-# %% ../../nbs/trace/rules.ipynb #8fb27d15
-def _quantized(c): # `quantized::conv2d` and `quantized::linear` keep their weights in an object
-    packed = next((a for a in tree_leaves(c.args) if hasattr(a, 'unpack')), None)
-    if packed is None: return None
-    w,x = packed.unpack()[0],c.args[0]
-    if 'linear' in c.name: return _reduced(c, -1)
-    if 'conv' not in c.name: return None
-    n = w.dim()-2
-    args = [[int(v) for v in getattr(packed, k)()][-n:] for k in ('stride','padding','dilation')]
-    return _conv_rule(c, x, w.shape, 'transpose' in c.name, args, packed.groups())

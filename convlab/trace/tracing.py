@@ -134,8 +134,9 @@ def follow(self:Tracer, c):
     srcs,nodes = [c.nodes[id(t)] for t in rule.srcs if c.depends(t)],[]
     masked = any(n.masked for n in srcs)
     if masked and _weighs(c, rule) or c.name == 'convolution' and self.cut_weight(c['weight']): c.loosen()
+    masked = masks(c) or masked and _is_local(rule)
     for o,how in zip(c.outs, _hows(c, rule)):
-        nodes.append(self.graph.add(o.shape, how, srcs, rule.steps, c.status, masks(c) or masked and _is_local(rule)))
+        nodes.append(self.graph.add(o.shape, how, srcs, rule.steps, c.status, masked))
         self.graph.put(o, nodes[-1], bool(c.written))
     return rule,nodes
 

@@ -129,7 +129,7 @@ def _digit_mistakes(x):
 
 # %% ../../../nbs/solutions/09_batchnorm.ipynb #50fe3eb5
 @exercise('digit_norm', lesson='09_batchnorm', title='a normalization of each digit by itself', hints=(
-    'Begin with `NaiveBatchNorm`. Over which axes do its mean and variance go, and over which should they go now?',
+    'A gamma: `self.weight = nn.Parameter(torch.ones(nf))`. Over which axes should mean and variance go now?',
     '`x.mean((1,2,3), keepdim=True)` is `[N,1,1,1]`. Parameters of `[C]` need two more axes to match `[N,C,H,W]`.'))
 def _(answer):
     x = torch.randn(4, 6, 5, 5)*torch.tensor([.5,1,3,20]).view(4,1,1,1) + torch.randn(4, 6, 1, 1)
