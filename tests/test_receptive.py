@@ -417,6 +417,32 @@ def test_attention_behind_a_mask(way, mask):
     assert (seen[3][0], seen[3][-1]+1) == box and seen == [[c for c in range(T) if not net.mask[r, c]] for r in range(T)] or way == 'encoder'
 
 
+def written(at, value):
+    def f(s, m):
+        s = s.clone()
+        s[..., m if at is None else at] = value
+        return s
+    return f
+
+
+BY_HAND = {  # each hides something by a constant of its own
+    'set': lambda s, m: written(None, -torch.inf)(s, m).softmax(-1), 'a slice set': lambda s, m: written(slice(4, None), 0)(s.softmax(-1), m), 'a slice copied': lambda s, m: written(slice(4, None), torch.zeros(T, 4))(s.softmax(-1), m),
+    'normalized': lambda s, m: (s.exp()*~m)/(s.exp()*~m).sum(-1, keepdim=True), 'tril': lambda s, m: s.tril(), 'where': lambda s, m: torch.where(~m, s, float('-inf')).softmax(-1), 'logarithms': lambda s, m: s.masked_fill(m, -torch.inf).log_softmax(-1).exp(),
+    'filled': lambda s, m: s.softmax(-1).index_fill(2, torch.arange(4, 8), 0.), 'joined': lambda s, m: torch.cat([s.softmax(-1)[..., :4], torch.zeros(1, T, 4)], -1), 'padded': lambda s, m: F.pad(s.softmax(-1)[..., :4], (0, 4)),
+    'ramp': lambda s, m: s.softmax(-1)*torch.linspace(1, 0, T), 'relu': lambda s, m: (s - 1e6*m).relu(), 'minimum': lambda s, m: torch.minimum(s, torch.zeros(T, T).masked_fill(m, -torch.inf)).softmax(-1), 'half': lambda s, m: (s.half() + torch.zeros(T, T).masked_fill(m, -6e4).half()).softmax(-1).float()}
+PRODUCTS = {'matmul': lambda w, v: w @ v, 'einsum': lambda w, v: torch.einsum('bij,bjd->bid', w, v), 'by hand': lambda w, v: (w[..., None]*v[:, None]).sum(2)}
+
+
+@pytest.mark.parametrize('product', PRODUCTS)
+@pytest.mark.parametrize('way', BY_HAND)
+def test_what_a_constant_may_hide_is_never_called_exact(way, product):
+    net = L(lambda self, x: PRODUCTS[product](*(lambda s, v: (BY_HAND[way](s, LATER), v))(*scores(self, x))).mT, **{k: nn.Linear(4, 4) for k in 'qkv'})
+    field = receptive_field(net, (4, T))
+    assert field.size == (T,) and field.status == 'upper bound'
+    plain = L(lambda self, x: PRODUCTS[product](*(lambda s, v: (s.softmax(-1), v))(*scores(self, x))).mT, **{k: nn.Linear(4, 4) for k in 'qkv'})
+    assert receptive_field(plain, (4, T)).status == 'exact'
+
+
 def test_causal_attention_by_its_flag():
     for f in (fused(is_causal=lambda m: True), layered(is_causal=True, need_weights=False)):
         net = L(f, **{k: nn.Linear(4, 4) for k in 'qkv'}, mha=nn.MultiheadAttention(4, 2, batch_first=True))

@@ -27,7 +27,7 @@ from convlab.study import activations, recording
 from convlab.study.activations import record_activations
 from convlab.models import simple_cnn
 from convlab.study.recording import Reduction, Series, Statistic, Units, add_up, statistics
-from convlab.stats import ActivationStats
+from convlab.stats import ActivationStats, kaiming_init, layer_outputs
 
 torch.set_num_threads(1)
 
@@ -1136,3 +1136,29 @@ def test_batches_that_never_reached_the_model_are_counted():
     ours = ActivationStats(every=2)
     train([ours, Skip()])
     assert ours.to_frame().query("layer == '4'").batch.tolist() == [0, 2, 6, 8]
+
+
+# -- one look, and first weights -----------------------------------------------------------------------------------------
+
+def test_layer_outputs_are_those_of_the_layers():
+    model, x = simple_cnn(), torch.randn(4, 1, 28, 28)
+    outs = layer_outputs(model, x)
+    assert list(outs) == ['0.0', '1.0', '2.0', '3.0', '4'] and torch.equal(outs['0.0'], model[0][0](x))
+    assert torch.equal(outs['4'].flatten(1), model(x)) and not outs['4'].requires_grad
+    assert torch.equal(layer_outputs(model, x, nn.ReLU)['0.1'], outs['0.0'].relu()) and hooks(model) == 0
+
+
+def test_layer_outputs_leave_no_hook_after_an_error():
+    model = simple_cnn()
+    with pytest.raises(RuntimeError): layer_outputs(model, torch.randn(4, 3, 28, 28))
+    assert hooks(model) == 0
+
+
+@pytest.mark.parametrize('times', [.5, 1, 2])
+def test_kaiming_init_is_pytorchs(times):
+    model = nn.Sequential(nn.Conv2d(2, 6, 3), nn.Conv2d(6, 6, 3, groups=3), nn.Linear(40, 7, bias=False))
+    torch.manual_seed(0)
+    assert kaiming_init(model, times) is model
+    torch.manual_seed(0)
+    for m in model: torch.testing.assert_close(m.weight, times*nn.init.kaiming_normal_(torch.empty_like(m.weight), nonlinearity='relu'))
+    assert not model[0].bias.any()

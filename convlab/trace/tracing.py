@@ -49,6 +49,7 @@ def _tells_python(c):
     picks = c.name in ('index','masked_select')
     return any(c.depends(t) for t in c.tensors if t.dtype == torch.bool or not picks)
 
+# %% ../../nbs/trace/tracing.ipynb #293f1701
 class Tracer(Guard):
     "Follows one call of a model, and is thrown away: a `Trace` has what it found."
     def __init__(self, model):
@@ -143,7 +144,8 @@ def follow(self:Tracer, c):
 def _is_local(rule): return all(how.local for how in rule.hows)
 
 def _weighs(c, rule): # is it a softmax, or a product of what depends on the image?
-    return 'softmax' in c.name or not _is_local(rule) and sum(map(c.depends, rule.srcs)) > 1
+    joins = c.name in ('mul','div') or not _is_local(rule)
+    return 'softmax' in c.name or joins and sum(map(c.depends, rule.srcs)) > 1
 
 # %% ../../nbs/trace/tracing.ipynb #43bb919e
 @patch
@@ -354,6 +356,7 @@ def _called(t, model, args, kwargs):
                   'layer returns is not seen, or its operations stand alone')
         return out
 
+# %% ../../nbs/trace/tracing.ipynb #842a5e01
 def _read(t, out):
     "What tracer `t` has found in a call that returned `out`."
     found = t.depending(tensors_in(out))

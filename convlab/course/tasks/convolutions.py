@@ -32,7 +32,7 @@ def _(answer):
 # %% ../../../nbs/solutions/02_convolutions.ipynb #387cbe67
 @exercise('stride2_layer', lesson='02_convolutions', title='a stride-2 layer by hand', hints=(
     'Pad first: `F.pad(x, (1,1,1,1))`. In the padded picture the windows begin in rows and columns 0, 2, 4, …',
-    'A window is `[C,3,3]`, as is a kernel: multiply, add up all 27 or so '
+    'A window is `[C,3,3]`, as is a kernel: multiply, add up all its '
     'products, add the bias of the kernel, and cut off below zero.'))
 def _(answer):
     for c,h,w,nf in ((1,6,6,1), (3,7,5,2), (2,4,9,3)):

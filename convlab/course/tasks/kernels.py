@@ -28,14 +28,14 @@ def nine(answer):
 # %% ../../../nbs/solutions/01_kernels.ipynb #37d43a21
 @exercise('right_edge', lesson='01_kernels', title='a kernel for right edges', hints=(
     'In a window on a right edge, where is the ink, and where is the paper?',
-    'Each row of the kernel must add up to zero, so that it gives zero where all pixels are equal, and on horizontal edges.'))
+    'Each row of the kernel must add up to zero: then equal pixels give zero, and so do horizontal edges.'))
 def _(answer):
     kernel,ink = nine(answer),torch.zeros(6,6)
     ink[:,:3] = 1
     def answers(im): return sorted({round(v, 4) for v in map_kernel(im, kernel).flatten().tolist()})
     even,lying,ends,begins = [answers(im) for im in (torch.ones(6,6), ink.T, ink, 1-ink)]
     if any(even):
-        raise Wrong(f'The nine numbers add up to {kernel.sum():g}: it measures ink.', 'pixels that are all equal', '0', even[0])
+        raise Wrong(f'The nine numbers add up to {kernel.sum():g}: it measures ink.', 'equal pixels', '0', even[0])
     if any(lying):
         raise Wrong('It responds to horizontal edges. Its numbers should differ from column to column.',
                     'ink above, paper below', '0', lying)
@@ -81,7 +81,7 @@ def _(answer):
 
 # %% ../../../nbs/solutions/01_kernels.ipynb #e11e6450
 @exercise('any_kernel', lesson='01_kernels', title='map_kernel for a kernel of any size', hints=(
-    'In how many places does a window of `kh` rows fit into a picture of `H` rows? Try `H=5` on paper, with `kh` of 1, 3 and 4.',
+    'In how many places does a window of `kh` rows fit in `H` rows? Try `H=5` on paper, with `kh` of 1, 3 and 4.',
     '`unfold` takes the size of the window: its second argument is the number of rows or columns.'))
 def _(answer):
     for h,w,kh,kw in ((5,5,3,3), (7,7,5,5), (5,7,3,2), (6,4,2,2), (5,6,1,4)):
