@@ -247,6 +247,7 @@ def _converse(q, words, read=input): # raises `EOFError` where nobody answers
     if words: mark = _marked(read)
     print(_again(_note(q, mark)))
 
+# %% ../../nbs/course/quiz.ipynb #b3d1c0de
 def _typed(q, read): # 3 if the first answer is right, else 1
     mark = None
     while given := read('Your answer, or Enter to see it: ').strip():
