@@ -126,6 +126,7 @@ def _answer(q, words=False, how=''):
 
 def _folded(summary, text): return f'<details><summary>{summary}</summary><blockquote>{text}</blockquote></details>'
 
+# %% ../../nbs/course/quiz.ipynb #b3d1c0df
 def _options(q):
     "What may be answered, and what is said to it."
     if 'choices' in q: return [(c['text'], c['feedback']) for c in q['choices']]
