@@ -20,6 +20,8 @@ from .draw.labs import *
 from .draw.way import WayLab
 from .study.data import *
 from .study.sweep import result_table
+
+# %% ../nbs/house/all.ipynb #12641c01
 from .kernels import *
 from .convolutions import *
 from .models import *

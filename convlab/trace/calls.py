@@ -57,9 +57,13 @@ class Call: # one operation with its arguments, as they were before it ran
 
     def loosen(self): self.status = worst(['upper bound', self.status])
 
+    def is_own_constant(self, t): # of the model's own making, and no parameter: it will stay so
+        numbers = isinstance(t, Tensor) and t.layout == torch.strided and t.dtype not in (torch.int32,torch.int64)
+        return numbers and not self.depends(t) and not self.learned(t)
+
     def fixed(self, t):
-        "The values of a constant that will stay so, being no parameter; `None` if it is none, or if nobody knows them."
-        if not isinstance(t, Tensor) or self.depends(t) or t.layout != torch.strided or self.learned(t): return None
+        "The values of such a constant; `None` if it is none, or if nobody knows them."
+        if not self.is_own_constant(t): return None
         try: return self.values(t)
         except NeedsNumbers: self.loosen()
 

@@ -44,6 +44,9 @@ def _laid_over(old, layout, new, over):
     return Move(read, [None if old else shape, None if new else over[0]]),[n for n in (old, new) if n]
 
 # %% ../../nbs/trace/places.ipynb #4d3699fd
+def _partly(srcs): # did a constant overwrite a part, or was it in it?
+    return len(srcs) < 2 or any(s.masked for s in srcs)
+
 class Graph:
     "The nodes of one call in the order in which they were made, and which memory holds what they describe."
     # floor: the status that a new node has at least
@@ -65,7 +68,7 @@ class Graph:
         seen,node = cell.reads.get(layout, (0, None))
         for over,new in cell.writes[seen:]:
             found = _laid_over(node, layout, new, over)
-            node = self.add(layout[0], *found) if isinstance(found, tuple) else found
+            node = self.add(layout[0], *found, masked=_partly(found[1])) if isinstance(found, tuple) else found
         cell.reads[layout] = len(cell.writes),node
         return node
 

@@ -113,6 +113,7 @@ def _links(c, may): # [.., M,K], which rows may see which: the widest of all, an
     if not (every == every[:1]).all(): c.loosen()
     return every.any(0)
 
+# %% ../../nbs/trace/rules.ipynb #069c5a01
 @_rule_for('addbmm')
 def _addbmm(c):
     return make_rule([(c['self'], Point()), (c['batch1'], Mix((0,2), (0,))), (c['batch2'], Mix((0,1), (1,)))])
@@ -127,6 +128,7 @@ def _cdist(c):
     if not a.dim() == b.dim() == n: return None
     return make_rule([(a, Mix((-1,), range(n-1))), (b, Mix((-1,), (*range(n-2), n-1)))])
 
+# %% ../../nbs/trace/rules.ipynb #069c5a02
 def _attention(c):
     q,k,v,mask = c['query'],c['key'],c['value'],c['attn_mask'] if c['attn_mask'] is not None else c['attn_bias']
     heads = (-3,) if q.dim() > 3 and q.shape[-3] != k.shape[-3] else () # groups of queries share a key
@@ -158,8 +160,8 @@ def _so_far(c, dim, features=(), reverse=False): # along `dim` from all before; 
     if shape[dim] > 4096: # too many for a table of who sees whom
         c.loosen()
         return Mix((dim,*features), stays=True)
-    links = torch.ones(shape[dim], shape[dim], dtype=torch.bool)
-    return Linked(dim%len(shape)-len(shape), links.triu() if reverse else links.tril(), [d-len(shape) for d in features])
+    links,rank = torch.ones(shape[dim], shape[dim], dtype=torch.bool),len(shape)
+    return Linked(dim%rank-rank, links.triu() if reverse else links.tril(), [d-rank for d in features])
 
 @_rule_for('''_softmax _log_softmax _safe_softmax _sparse_softmax glu sort argsort msort topk kthvalue median nanmedian
     mode max min argmax argmin renorm _weight_norm_interface logsumexp quantile nanquantile''')
@@ -267,6 +269,7 @@ _moves = dict.fromkeys(_simple | _reshapes | _others, (0,)) # which of its argum
 _moves |= dict(index_put=(0,2), _index_put_impl=(0,2), scatter=(0,3), index_copy=(0,3), slice_scatter=(0,1),
                select_scatter=(0,1), diagonal_scatter=(0,1), masked_scatter=(0,2), put=(0,2))
 
+# %% ../../nbs/trace/rules.ipynb #4fc6b001
 def moves_only(c): return c.is_view or c.name in _moves
 
 def _again(c, at, other, ts):
@@ -382,10 +385,15 @@ def _product(c):
         return (t, Hidden(hidden) if isinstance(hidden, Tensor) and hidden.any() else Point())
     return make_rule([way(t, other) for t,other in ((a, b), (b, a)) if isinstance(t, Tensor)])
 
+# %% ../../nbs/trace/rules.ipynb #6fa62b01
+_maskable = set('add sub mul masked_fill where minimum maximum baddbmm addmm'.split())
+
 def masks(c):
     """Does `c` make values the same for every image that others may be weighed by: scores to which very much is added,
     or products with zeros?"""
-    if c.name not in ('add','sub','mul','masked_fill','where','baddbmm','addmm'): return False
+    if c.name in ('tril','triu','constant_pad_nd',*_with_value): return True # values put in beside others
+    if moves_only(c): return any(map(c.is_own_constant, c.tensors))
+    if c.name not in _maskable: return False
     picks = c.fixed(c['mask'] if c.name == 'masked_fill' else c['condition'])
     if picks is not None and (not picks.any() or c.name == 'where' and picks.all()): return False # nothing or all
     given = [c[k] for k in ('self','other','value')]
@@ -393,6 +401,7 @@ def masks(c):
     if c.name == 'mul': return any(v.dim() and (v == 0).any() for v in known if v is not None)
     return any((v.abs() >= -_low).any() for v in known if v is not None)
 
+# %% ../../nbs/trace/rules.ipynb #6fa62b02
 @_rule_for('masked_fill where')
 def _masked(c):
     "A mask that is known hides what it covers."
@@ -439,6 +448,7 @@ def _ask(c):
             mixed |= {d for d in range(len(shape)) if (moved.nonzero()[:,d] != at[d]).any()}
     return Mix(tuple(mixed), stays=True) if mixed else Point()
 
+# %% ../../nbs/trace/rules.ipynb #fc171901
 def _with_numbers(c, x): # a function that does `c` again with another `x`, and numbers for that
     gen = torch.Generator().manual_seed(0)
     def some(t):
@@ -468,7 +478,7 @@ def find_rule(c):
 
 # %% ../../nbs/trace/rules.ipynb #04864fbd
 def _known(c):
-    "The rule for `c`, or `None`: derivatives have none, nor have operations that are not PyTorch's own without its tags."
+    "The rule for `c`, or `None`: derivatives have none, nor have other people's operations without PyTorch's tags."
     if '_backward' in c.name and not is_pointwise(c): return None
     rule = _by_name(c) if c.space == 'aten' else None
     if rule or is_pointwise(c): return rule or from_points(c.tensors)

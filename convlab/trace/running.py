@@ -204,6 +204,7 @@ def call_args(model, input_size, inputs):
     refuse_nested((args, kwargs))
     return tree_map(lambda a: _example(model, a) if isinstance(a, Tensor) else a, (list(args), kwargs))
 
+# %% ../../nbs/trace/running.ipynb #6dbd6301
 def _is_both(inputs): # arguments and keyword arguments
     pair = isinstance(inputs, tuple) and len(inputs) == 2
     return pair and isinstance(inputs[0], (tuple,list)) and isinstance(inputs[1], dict)

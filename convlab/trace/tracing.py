@@ -49,6 +49,7 @@ def _tells_python(c):
     picks = c.name in ('index','masked_select')
     return any(c.depends(t) for t in c.tensors if t.dtype == torch.bool or not picks)
 
+# %% ../../nbs/trace/tracing.ipynb #293f1701
 class Tracer(Guard):
     "Follows one call of a model, and is thrown away: a `Trace` has what it found."
     def __init__(self, model):
@@ -131,19 +132,23 @@ def follow(self:Tracer, c):
         self.say(f'{c.title} depends on numbers, and the model is on the device meta: its output is taken to depend on '
                  'everything')
         return self.anything(c)
-    srcs,nodes = [c.nodes[id(t)] for t in rule.srcs if c.depends(t)],[]
+    srcs = [c.nodes[id(t)] for t in rule.srcs if c.depends(t)]
+    masked = self.masked(c, rule, srcs)
+    nodes = [self.graph.add(o.shape, how, srcs, rule.steps, c.status, masked) for o,how in zip(c.outs, _hows(c, rule))]
+    for o,n in zip(c.outs, nodes): self.graph.put(o, n, bool(c.written))
+    return rule,nodes
+
+@patch
+def masked(self:Tracer, c, rule, srcs): # may a mask have fixed some results? What those weigh has a wide field
     masked = any(n.masked for n in srcs)
     if masked and _weighs(c, rule) or c.name == 'convolution' and self.cut_weight(c['weight']): c.loosen()
-    masked = masks(c) or masked and _is_local(rule)
-    for o,how in zip(c.outs, _hows(c, rule)):
-        nodes.append(self.graph.add(o.shape, how, srcs, rule.steps, c.status, masked))
-        self.graph.put(o, nodes[-1], bool(c.written))
-    return rule,nodes
+    return masks(c) or masked and _is_local(rule)
 
 def _is_local(rule): return all(how.local for how in rule.hows)
 
 def _weighs(c, rule): # is it a softmax, or a product of what depends on the image?
-    return 'softmax' in c.name or not _is_local(rule) and sum(map(c.depends, rule.srcs)) > 1
+    joins = c.name in ('mul','div') or not _is_local(rule)
+    return 'softmax' in c.name or joins and sum(map(c.depends, rule.srcs)) > 1
 
 # %% ../../nbs/trace/tracing.ipynb #43bb919e
 @patch
@@ -354,6 +359,7 @@ def _called(t, model, args, kwargs):
                   'layer returns is not seen, or its operations stand alone')
         return out
 
+# %% ../../nbs/trace/tracing.ipynb #842a5e01
 def _read(t, out):
     "What tracer `t` has found in a call that returned `out`."
     found = t.depending(tensors_in(out))
