@@ -126,6 +126,7 @@ def _answer(q, words=False, how=''):
 
 def _folded(summary, text): return f'<details><summary>{summary}</summary><blockquote>{text}</blockquote></details>'
 
+# %% ../../nbs/course/quiz.ipynb #b3d1c0df
 def _options(q):
     "What may be answered, and what is said to it."
     if 'choices' in q: return [(c['text'], c['feedback']) for c in q['choices']]
@@ -247,6 +248,7 @@ def _converse(q, words, read=input): # raises `EOFError` where nobody answers
     if words: mark = _marked(read)
     print(_again(_note(q, mark)))
 
+# %% ../../nbs/course/quiz.ipynb #b3d1c0de
 def _typed(q, read): # 3 if the first answer is right, else 1
     mark = None
     while given := read('Your answer, or Enter to see it: ').strip():
