@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from .checks import one_of, whole
 from .norms import batch_normalize, batch_stats
 
-# %% ../nbs/12_normalization_layers.ipynb #4a831168
+# %% ../nbs/12_normalization_layers.ipynb #cba055fa
 class RMSNorm2d(nn.Module):
-    "RMS normalization of each picture, a scale for each channel (Zhang & Sennrich, arXiv 1910.07467)."
+    "RMS normalization, a scale for each channel (Zhang & Sennrich 2019, arXiv 1910.07467)."
     def __init__(
         self,
         num_features:int, # channels C
@@ -78,14 +78,15 @@ class BatchRenorm2d(nn.BatchNorm2d):
 norm_layers = {
     'none': lambda nf: nn.Identity(), 'batch': nn.BatchNorm2d, 'renorm': BatchRenorm2d,
     'layer': lambda nf: nn.GroupNorm(1, nf), 'group': lambda nf: nn.GroupNorm(4, nf),
-    'instance': lambda nf: nn.GroupNorm(nf, nf), 'RMS': RMSNorm2d, 'weight': lambda nf: nn.Identity()}
+    'instance': lambda nf: nn.GroupNorm(nf, nf), 'RMS': RMSNorm2d,
+    'weight': lambda nf: nn.Identity()}
 
 # %% ../nbs/12_normalization_layers.ipynb #9529c60c
 def norm_cnn(
     norm, # a name in `norm_layers`, or what makes a layer for a number of channels
     last:bool=False, # normalize the ten scores too?
 ) -> nn.Sequential: # `[N,1,28,28]` to `[N,10]`
-    "Five stride-2 convolutions, all but the last with norm and ReLU; a seed gives all the same kernels."
+    "Five stride-2 convolutions, all but the last with norm and ReLU; a seed decides the kernels."
     layer = norm if callable(norm) else norm_layers[one_of('norm', norm, tuple(norm_layers))]
     conv = WeightNormConv2d if norm == 'weight' else nn.Conv2d
     def block(ni, nf, ks=3):

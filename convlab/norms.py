@@ -53,9 +53,9 @@ class BatchNorm2d(nn.BatchNorm2d):
     def forward(self, x):
         images('x', x, self.num_features, [self.weight, self.running_mean])
         n = x[:,0].numel() # numbers of each channel
-        own = self.training or self.running_mean is None # the batch's statistics or the running ones?
+        own = self.training or self.running_mean is None # by the batch's own statistics?
         if own and n == 1:
-            raise ValueError(f"Expected more than 1 value per channel when training: {list(x.shape)}")
+            raise ValueError(f'Expected more than 1 value per channel when training: {[*x.shape]}')
         z = x.float() if x.element_size() == 2 else x # half precision
         mean,var = batch_stats(z) if own else (self.running_mean, self.running_var)
         if n and self.training and self.track_running_stats: update_running(self, mean, var, n)

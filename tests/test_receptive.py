@@ -9,13 +9,14 @@ from hypothesis import given, settings, strategies as st
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-import convlab.receptive
+import convlab.trace.receptive
+from conftest import root
 from convlab import compat  # makes torchvision importable  # noqa: F401
 from convlab.arithmetic import arithmetic
 from convlab.convolutions import conv2d
 from convlab.norms import BatchNorm2d
-from convlab.receptive import (effective_receptive_field, gradient_probe, image_box, projective_field, receptive_field, show_precedents,
-                               trace_precedents)
+from convlab.receptive import (came_from, effective_receptive_field, field_sizes, gradient_probe, image_box,
+                               projective_field, receptive_field, show_precedents, trace_precedents)
 from convlab.trace.probing import bounding_box
 from convlab.trace.tracing import trace_model
 
@@ -43,7 +44,7 @@ NETS = [('resnet18', 192, 'layer2', 99), ('resnet18', 256, 'layer3', 211), ('ale
 def test_three_ways_agree_on_known_networks(name, n, layer, size, monkeypatch):
     model = build(name)
     traced = functools.cache(trace_model)  # once is enough
-    monkeypatch.setattr(convlab.receptive, 'trace_model', lambda model, size, inputs=None: traced(model, size))
+    monkeypatch.setattr(convlab.trace.receptive, 'trace_model', lambda model, size, inputs=None: traced(model, size))
     rf = receptive_field(model, (3, n, n), layer)
     assert rf.whole == ((size is None,)*2) and rf.size == ((size or n,)*2)
     last = len(rf.first[0]) - 1
@@ -652,3 +653,25 @@ def test_fields_between_layers_that_do_not_belong_together():
     with pytest.raises(ValueError, match="layer 'layer1' does not depend on what layer 'layer2' returns last"): receptive_field(net, (3, 64, 64), 'layer1', of='layer2')
     with pytest.raises(ValueError, match='of must name a layer that returns a map'): receptive_field(net, (3, 64, 64), of='fc')
     with pytest.raises(KeyError, match="'layer9' is not in the model"): receptive_field(net, (3, 64, 64), of='layer9')
+
+
+# What the lesson builds by hand
+
+@pytest.mark.parametrize('kernels,stride', [((5, 3, 3, 3, 3), 2), ((3,)*6, 1), ((7, 1, 4), 3)])
+def test_the_pencils_version_is_the_tracers(kernels, stride):
+    net = nn.Sequential(*[nn.Conv2d(1, 1, ks, stride, ks//2) for ks in kernels])
+    assert field_sizes(kernels, stride) == [receptive_field(net, (1, 90, 90), str(n)).size[0] for n in range(len(kernels))]
+
+
+@pytest.mark.parametrize('ks,stride,padding,row', [(3, 2, 0, 1), (5, 2, 2, 4), (4, 3, 1, 5), (3, 1, 1, 0)])
+def test_one_step_back(ks, stride, padding, row):
+    rows = [r for r in came_from([row], ks, stride, padding) if 0 <= r < 30]
+    d = trace_precedents(nn.Conv2d(1, 1, ks, stride, padding), (1, 30, 30), row=row, col=row)
+    assert image_box(d)[0] == (rows[0], rows[-1]+1) and rows == list(range(rows[0], rows[-1]+1))
+
+
+def test_the_sheet_has_the_formulas_that_the_lesson_tells():
+    openpyxl = pytest.importorskip('openpyxl')
+    sheet, lesson = openpyxl.load_workbook(root/'nbs'/'conv-example.xlsx')['conv'], (root/'nbs'/'05_receptive_fields.ipynb').read_text(encoding='utf-8')
+    assert sheet['AL5'].value == '=MAX(0,SUMPRODUCT(AC6:AE8,$AJ$16:$AL$18))' and f"`{sheet['AL5'].value}`" in lesson
+    assert sheet['AM5'].value == '=MAX(0,SUMPRODUCT(AE6:AG8,$AJ$16:$AL$18))'  # two columns further, the same filter
