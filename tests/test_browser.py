@@ -171,6 +171,28 @@ def test_a_piece_is_saved_as_it_was_left(pages, lab):
     assert page.locator('.convlab-place img').first.evaluate('i => i.complete && i.naturalWidth > 300')
 
 
+def test_a_workbook_is_one_click_away(pages, lab):
+    "JupyterLab answers a link to the file with an error: it opens what is linked, and cannot read a spreadsheet."
+    write = "from pathlib import Path\nfrom convlab.draw.workbook import download_link\nPath('sheet.xlsx').write_bytes(b'numbers')\ndownload_link('sheet.xlsx')"
+    notebook(lab[1]/'book.ipynb', write)
+    page = opened(pages, lab, 'book')
+    run_all(page)
+    with page.expect_download() as download: page.click('text=Download sheet.xlsx')
+    assert download.value.suggested_filename == 'sheet.xlsx' and download.value.path().read_bytes() == b'numbers'
+
+
+def test_a_word_opens_the_glossary_at_it(pages, lab):
+    "On the first click, when the glossary was not open before."
+    shutil.copy(root/'nbs'/'glossary.md', lab[1])
+    cell = dict(cell_type='markdown', id='text', metadata={}, source='A [stride](glossary.md#stride).')
+    (lab[1]/'word.ipynb').write_text(json.dumps(dict(cells=[cell], metadata={}, nbformat=4, nbformat_minor=5)))
+    page = pages(height=720)
+    page.goto(f'{lab[0]}/lab/workspaces/word/tree/word.ipynb?reset')
+    page.click('.jp-RenderedMarkdown a:has-text("stride")')
+    page.wait_for_selector('.jp-MarkdownViewer h3:has-text("stride")')
+    page.wait_for_function("""() => { const h = [...document.querySelectorAll('.jp-MarkdownViewer h3')].find(h => h.textContent.startsWith('stride'))
+        const top = h?.getBoundingClientRect().top
+        return top > 0 && top < 400 }""")
 def test_a_restart_is_told_and_the_piece_lives_on(pages, lab):
     "What Python does not know it cannot store; run again, the cell has both sides."
     notebook(lab[1]/'again.ipynb', 'from convlab.draw.kernel_lab import KernelLab\nlab = KernelLab()\nlab')

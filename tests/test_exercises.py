@@ -227,7 +227,7 @@ grid = torch.tensor([[1., 2, 4], [3, 5, 9]])
 
 @pytest.mark.parametrize('got,want,says', [
     (grid.T, grid, 'transposed'), (grid[0], grid[0].view(3, 1), 'should have 2 axes, and has 1 axis'), (torch.ones(3, 2, 4), torch.ones(2, 3, 4), 'another order'),
-    (grid[:, :2], grid, 'It has 1 too few along an axis'), ([1, 4, 5, 6], [1, 4], 'It has 2 too many in the row'), (grid*math.nan, grid, 'infinite or not numbers'),
+    (grid[:, :2], grid, 'It has 1 too few along one axis or more'), ([1, 4, 5, 6], [1, 4], 'It has 2 too many in the row'), (grid*math.nan, grid, 'infinite or not numbers'),
     (-grid, grid, 'sign'), (grid.flip(0), grid, 'along axis 0'), (grid.flip(1), grid, 'along axis 1'), (grid-.5, grid, 'same amount, -0.5'), (3*grid, grid, '3 times'),
     (grid**2, grid, ''), (-3., 3., 'sign'), (5., 3., ''), (6., 3., ''), ([1.5, 2.5], [1, 2], ''), ([2., 4], [1., 2], '2 times'), (3*grid[0, :2], (1., 2.), '')])
 def test_usual_mistakes_have_names(got, want, says):

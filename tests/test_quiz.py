@@ -186,7 +186,7 @@ def test_the_saved_notebook_needs_no_kernel():
         if ''.join(c['source']).startswith('ask('):
             html = ''.join(c['outputs'][0]['data']['text/html'])
             question = put[int(re.search(r'\d+', ''.join(c['source']))[0])-1]
-            assert f'<div class="convlab-place" data-piece="">{static(question)}' in html, 'run `make notebooks`'
+            assert f'<div class="convlab-place" data-piece="" data-module="quiz.js">{static(question)}' in html, 'run `make notebooks`'
 
 
 def test_the_page_has_them_all():

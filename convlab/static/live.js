@@ -32,7 +32,6 @@ export class LiveModel {
       line.on(`change:${name}`, follow)
       if (JSON.stringify(line.get(name)) !== JSON.stringify(this.state[name])) follow()
     }
-    this.emit('joined')
   }
 }
 

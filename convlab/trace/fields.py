@@ -20,16 +20,16 @@ from .rows import plain_jump
 from .tracing import tell, warn
 
 # %% ../../nbs/trace/fields.ipynb #00880e30
+def _name_in(t, layer): # of a layer, as the trace has it
+    if isinstance(layer, str) and layer not in t.names: layer = plain_name(layer) # compiled models are unwrapped
+    if layer in t.names: return layer
+    near = get_close_matches(str(layer), t.names, 3)
+    has = f'did you mean one of {near}' if near else f'it has {t.names[:8]}'
+    raise KeyError(f"layer {layer!r} is not in the model; {has}")
+
 def layer_node(t, layer):
     "The output of the last call of `layer` in the traced model, and its place among the tensors that were returned."
-    if layer is None: found = t.out
-    else:
-        if isinstance(layer, str) and layer not in t.names: layer = plain_name(layer) # compiled models are unwrapped
-        if layer not in t.names:
-            near = get_close_matches(str(layer), t.names, 3)
-            has = f'did you mean one of {near}' if near else f'it has {t.names[:8]}'
-            raise KeyError(f"layer {layer!r} is not in the model; {has}")
-        found = t.calls.get(layer, [None])[-1]
+    found = t.out if layer is None else t.calls.get(_name_in(t, layer), [None])[-1]
     what = 'the model' if layer is None else f'layer {layer!r}'
     if found is None: raise ValueError(f"{what} is never called in evaluation mode")
     if not found:

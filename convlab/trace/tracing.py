@@ -132,14 +132,17 @@ def follow(self:Tracer, c):
         self.say(f'{c.title} depends on numbers, and the model is on the device meta: its output is taken to depend on '
                  'everything')
         return self.anything(c)
-    srcs,nodes = [c.nodes[id(t)] for t in rule.srcs if c.depends(t)],[]
+    srcs = [c.nodes[id(t)] for t in rule.srcs if c.depends(t)]
+    masked = self.masked(c, rule, srcs)
+    nodes = [self.graph.add(o.shape, how, srcs, rule.steps, c.status, masked) for o,how in zip(c.outs, _hows(c, rule))]
+    for o,n in zip(c.outs, nodes): self.graph.put(o, n, bool(c.written))
+    return rule,nodes
+
+@patch
+def masked(self:Tracer, c, rule, srcs): # may a mask have fixed some results? What those weigh has a wide field
     masked = any(n.masked for n in srcs)
     if masked and _weighs(c, rule) or c.name == 'convolution' and self.cut_weight(c['weight']): c.loosen()
-    masked = masks(c) or masked and _is_local(rule)
-    for o,how in zip(c.outs, _hows(c, rule)):
-        nodes.append(self.graph.add(o.shape, how, srcs, rule.steps, c.status, masked))
-        self.graph.put(o, nodes[-1], bool(c.written))
-    return rule,nodes
+    return masks(c) or masked and _is_local(rule)
 
 def _is_local(rule): return all(how.local for how in rule.hows)
 
