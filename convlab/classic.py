@@ -33,12 +33,13 @@ def gabor_bank(
     n:int=8, # directions
     wavelengths:tuple=(4,8), # of the waves, in pixels
     size:int=11, # of the kernels, odd
-) -> torch.Tensor: # complex `[n*len(wavelengths),size,size]`; real and imaginary part are the two phases
+) -> torch.Tensor: # complex `[n*len(wavelengths),size,size]`: the two phases
     "Gabor kernels, each with mean 0 and length 1 (Daugman 1985)."
     gabor_kernel = need('skimage.filters', 'course').gabor_kernel
     bank = torch.zeros(n*len(wavelengths), size, size, dtype=torch.complex64)
-    for i,k in enumerate(gabor_kernel(1/w, math.pi*j/n, n_stds=2) for w in wavelengths for j in range(n)):
-        middle = tuple(slice(max(0, (s-size)//2), (s+size)//2) for s in k.shape) # all of it, unless it is larger
+    kernels = [gabor_kernel(1/w, math.pi*j/n, n_stds=2) for w in wavelengths for j in range(n)]
+    for i,k in enumerate(kernels):
+        middle = tuple(slice(max(0, (s-size)//2), (s+size)//2) for s in k.shape) # if it is larger
         k = torch.from_numpy(k[middle])
         (h,w),k = k.shape,k-k.mean()
         bank[i, (size-h)//2:(size+h)//2, (size-w)//2:(size+w)//2] = k/k.abs().square().sum().sqrt()
@@ -93,7 +94,8 @@ def lbp(x): # pictures `[N,28,28]` to counts of 59 codes in cells
     return cells(F.one_hot(codes, 59).movedim(3, 1).float(), 7)
 
 def daisy(x): # pictures `[N,28,28]` to nine flowers
-    return each_picture('daisy', x, step=6, radius=5, rings=1, histograms=8, orientations=8).float().flatten(1)
+    flowers = each_picture('daisy', x, step=6, radius=5, rings=1, histograms=8, orientations=8)
+    return flowers.float().flatten(1)
 
 # %% ../nbs/11_classic_features.ipynb #5cd68090
 classic_features = { # each takes pictures [N,28,28], 0 paper to 1 ink, to numbers [N,d]
@@ -132,7 +134,7 @@ def fit_linear(
 def classifiers(
     f:torch.Tensor, # features to learn from, `[N,d]`
     y:torch.Tensor, # their labels `[N]`
-    penalties=(1e-2,1e-3,1e-4,1e-5,1e-6), # one for each classifier, on features of mean 0 and mean squared length 1
+    penalties=(1e-2,1e-3,1e-4,1e-5,1e-6), # one each, on features of mean squared length 1
 ) -> dict: # penalty: classifier, which takes features as they come
     "A linear classifier for each penalty."
     middle,found = f.mean(0),{}

@@ -1,16 +1,18 @@
 "Kernels against PyTorch, and what they refuse."
 import io
+import json
 
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import root
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from convlab.draw.plotting import show_grids, show_maps, show_pixels
 from convlab.draw.windows import show_apply
 from convlab.kernels import apply_kernel, edge_kernels, map_kernel, top_edge
-from convlab.study.data import grey_image
+from convlab.study.data import grey_image, mnist_path
 
 
 @settings(max_examples=100, deadline=None)
@@ -60,6 +62,18 @@ def test_numpy_numbers_are_places():
     import numpy as np
     im = torch.randn(5, 5)
     assert apply_kernel(im, np.int64(2), torch.tensor(3), top_edge) == apply_kernel(im, 2, 3, top_edge)
+
+
+def test_the_kernel_is_learned_from_other_starts_too():
+    "The lesson's own cell, from seeds that it does not show."
+    cells = json.loads((root/'nbs'/'01_kernels.ipynb').read_text(encoding='utf-8'))['cells']
+    source = ''.join(next(c['source'] for c in cells if c['id'] == 'd62ef31f'))
+    files = sorted((mnist_path(sample=True)/'train'/'3').iterdir())[:20]
+    threes = torch.stack([grey_image(f) for f in files])
+    for seed in (1, 2, 3):
+        names = dict(torch=torch, F=F, top_edge=top_edge, threes=threes, set_seed=lambda _: torch.manual_seed(seed))
+        exec(source, names)
+        assert (names['kernel'][0, 0]-top_edge).abs().max() < .05
 
 
 # Drawing
