@@ -187,8 +187,9 @@ def test_a_workbook_is_one_click_away(pages, lab):
 def test_a_word_opens_the_glossary_at_it(pages, lab):
     "On the first click, when the glossary was not open before."
     shutil.copy(root/'nbs'/'glossary.md', lab[1])
+    kernel = dict(display_name='python3', language='python', name='python3')
     cell = dict(cell_type='markdown', id='text', metadata={}, source='A [stride](glossary.md#stride).')
-    (lab[1]/'word.ipynb').write_text(json.dumps(dict(cells=[cell], metadata={}, nbformat=4, nbformat_minor=5)))
+    (lab[1]/'word.ipynb').write_text(json.dumps(dict(cells=[cell], metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5)))
     page = pages(height=720)
     page.goto(f'{lab[0]}/lab/workspaces/word/tree/word.ipynb?reset')
     page.click('.jp-RenderedMarkdown a:has-text("stride")')
