@@ -42,9 +42,9 @@ def lighter(png: str) -> str:
     im = Image.open(io.BytesIO(base64.b64decode(png))).convert('RGBA')
     if len(png) < 30_000 or im.getextrema()[3] != (255, 255): return png
     im = im.convert('RGB')
-    few = im.quantize(256, dither=Image.Dither.NONE)
+    few = im.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
     # of 255; photographs in color stay as they are
-    if np.asarray(ImageChops.difference(im, few.convert('RGB'))).max(-1).mean() > 0.6: return png
+    if np.asarray(ImageChops.difference(im, few.convert('RGB'))).max() > 16: return png
     buf = io.BytesIO()
     few.save(buf, 'png', optimize=True)
     return base64.b64encode(buf.getvalue()).decode()
