@@ -77,6 +77,7 @@ def fragment(
 mountPiece(livePiece, {data})
 }})()</script></div>'''
 
+# %% ../../nbs/draw/widgets.ipynb #39741f8d
 _saved = re.compile(r'(data-module="([\w.]+)">.*?"use strict"\n).*?(?=\nmountPiece\(livePiece, )', re.S)
 
 def refreshed(

@@ -138,6 +138,7 @@ def follow(self:Tracer, c):
     for o,n in zip(c.outs, nodes): self.graph.put(o, n, bool(c.written))
     return rule,nodes
 
+# %% ../../nbs/trace/tracing.ipynb #12c196a0
 @patch
 def masked(self:Tracer, c, rule, srcs): # may a mask have fixed some results? What those weigh has a wide field
     masked = any(n.masked for n in srcs)
