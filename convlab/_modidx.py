@@ -1119,6 +1119,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'convlab.trace.rules._conv': ('trace/rules.html#_conv', 'convlab/trace/rules.py'),
                                      'convlab.trace.rules._conv_rule': ('trace/rules.html#_conv_rule', 'convlab/trace/rules.py'),
                                      'convlab.trace.rules._embedding': ('trace/rules.html#_embedding', 'convlab/trace/rules.py'),
+                                     'convlab.trace.rules._from_weights': ('trace/rules.html#_from_weights', 'convlab/trace/rules.py'),
                                      'convlab.trace.rules._grid': ('trace/rules.html#_grid', 'convlab/trace/rules.py'),
                                      'convlab.trace.rules._group_norm': ('trace/rules.html#_group_norm', 'convlab/trace/rules.py'),
                                      'convlab.trace.rules._known': ('trace/rules.html#_known', 'convlab/trace/rules.py'),

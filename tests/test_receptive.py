@@ -562,16 +562,21 @@ CHOSEN = {'gather': lambda s, x: x.gather(3, (s.a(x)*8).long().clamp(0, 7)), 'in
           'how many values': lambda s, x: (n := len(x.unique()), s.a(x)*n)[1], 'how many are not zero': lambda s, x: (n := len(x.nonzero()), s.a(x)*n)[1],
           'how many are chosen': lambda s, x: (n := x[x > .5].numel(), s.a(x)*n)[1], 'how many in a row': lambda s, x: (n := len(x.unique_consecutive()), s.a(x)*n)[1],
           'how many by a mask': lambda s, x: (n := len(x.masked_select(x > .5)), s.a(x)*n)[1], 'how many bins': lambda s, x: (n := len(torch.bincount((9*x).long().flatten())), s.a(x)*n)[1],
+          'numpy': lambda s, x: s.a(x)*float(x.detach().numpy().mean()), 'tolist': lambda s, x: s.a(x)*x[0, 0, 0].tolist()[0],
           'how many repeated': lambda s, x: (n := len(torch.arange(8).repeat_interleave((9*x[0, 0, 0]).long())), s.a(x)*n)[1]}
 FIXED = {'how many of a constant': lambda s, x: s.a(x)*len(torch.arange(4).unique()), 'how many under a constant mask': lambda s, x: s.a(x)*len(x[torch.eye(8).expand(x.shape) > 0]),
          'how many of a shape': lambda s, x: s.a(x)*len(x)*x.numel()}
-WIDER = {'a masked kernel': lambda s, x: F.conv2d(x, s.a.weight*torch.tensor([1., 1., 0.]), padding=1), 'a diagonal': lambda s, x: s.a(x)*(torch.eye(8) == 0), 'a mask of both': lambda s, x: s.a(x).masked_fill(torch.eye(8, dtype=torch.bool), 0), 'nobody knows': lambda s, x: torch.linalg.matrix_exp(s.a(x))}
+WIDER = {'a masked kernel': lambda s, x: F.conv2d(x, s.a.weight*torch.tensor([1., 1., 0.]), padding=1), 'a diagonal': lambda s, x: s.a(x)*(torch.eye(8) == 0), 'a mask of both': lambda s, x: s.a(x).masked_fill(torch.eye(8, dtype=torch.bool), 0), 'nobody knows': lambda s, x: torch.linalg.matrix_exp(s.a(x)),
+         'a kernel that shifts': lambda s, x: F.conv2d(x, F.pad(torch.ones(2, 2, 1, 1), (2, 0, 1, 1)), padding=1), 'a buffer with zeros': lambda s, x: F.conv2d(x, s.b, padding=1),
+         'a real part': lambda s, x: torch.complex(s.a(x), s.a(x).roll(1, 3)).real, 'an imaginary part': lambda s, x: torch.complex(s.a(x), s.a(x).roll(1, 3)).imag,
+         'a part of two': lambda s, x: torch.view_as_real(torch.complex(s.a(x), s.a(x).roll(1, 3)))[..., 0]}
 
 
 @pytest.mark.parametrize('name', [*CHOSEN, *WIDER])
 @pytest.mark.filterwarnings('ignore')
 def test_fields_that_are_not_exact_say_so(name):
     net = L((CHOSEN | WIDER)[name], **parts())
+    net.register_buffer('b', torch.tensor([0., 1, 2]).expand(2, 2, 3, 3).clone())
     want = 'depends on the data' if name in CHOSEN else 'upper bound'
     assert receptive_field(net, (2, 8, 8)).status == want
     assert arithmetic(net, (2, 8, 8)).status.iloc[-1] in (want, 'exact')
@@ -579,6 +584,32 @@ def test_fields_that_are_not_exact_say_so(name):
 
 @pytest.mark.parametrize('name', FIXED)
 def test_sizes_that_no_image_decides_are_exact(name): assert receptive_field(L(FIXED[name], **parts()), (2, 8, 8)).status == 'exact'
+
+
+def kernel(*shape): return torch.rand(shape, generator=torch.Generator().manual_seed(0)) + .1
+
+
+# weights and statistics that are themselves made of the image
+FROM_IMAGE = {
+    'a weight': lambda x: F.conv2d(x, kernel(2, 2, 3, 3)*x[0, 0, 7, 6]),
+    'a bias': lambda x: F.conv2d(x, kernel(2, 2, 3, 3), x[0, 0, 7, 5:7]),
+    'groups': lambda x: F.conv2d(x, kernel(4, 1, 3, 3)*x[0, 1, 0, 0], groups=2),
+    'three dimensions': lambda x: F.conv3d(x[:, None], kernel(1, 1, 2, 3, 3)*x[0, 0, 7, 7])[:, 0],
+    'correlation with a part': lambda x: F.conv2d(x, x[:, :, 5:7, 1:3]),
+    'transposed': lambda x: F.conv_transpose2d(x, kernel(2, 2, 3, 3)*x[0, 0, 7, 6], padding=1),
+    'batch norm': lambda x: F.batch_norm(x, torch.zeros(2), torch.ones(2), x[0, 0, 6, 6:8], x[0, 1, 7, 1:3]),
+    'layer norm': lambda x: F.layer_norm(x, (8,), x[0, 0, 6], x[0, 0, 5]),
+    'group norm': lambda x: F.group_norm(x[:, :, :, :5], 2, x[0, 0, 6, 6:8]),
+    'weight norm': lambda x: torch._weight_norm(kernel(1, 8, 8), x[0, :1, :1, 7:], 0)*x}
+
+
+@pytest.mark.parametrize('name', FROM_IMAGE)
+def test_weights_that_are_made_of_the_image(name):
+    f = FROM_IMAGE[name]
+    x = kernel(1, 2, 8, 8).requires_grad_()
+    grad, = torch.autograd.grad((f(x)[0, :, 3, 4]**2).sum(), x)
+    found = trace_precedents(L(lambda s, x: f(x)), (2, 8, 8), row=3, col=4)
+    assert image_box(found) == bounding_box(grad != 0, (2, 3)) and found.attrs['status'] == 'upper bound'
 
 
 def test_statuses_go_on_and_do_not_spread():

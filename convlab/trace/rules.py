@@ -36,7 +36,12 @@ def _conv_rule(c, x, shape, up, args, groups):
     taps = transposed_taps if up else conv_taps
     how = Window({i+2: taps(c.out.shape[i+2], ks[i], s[i], p[i], dil[i]) for i in range(n)}, groups)
     steps = {i+2: Fraction(1, s[i]) if up else Fraction(s[i]) for i in range(n)}
-    return make_rule([(x, how)], steps, ks, s, p)
+    return make_rule([(x, how), *_from_weights(c, 'weight', 'bias')], steps, ks, s, p)
+
+def _from_weights(c, *names): # those that are made of the image: from all of them, in every value
+    made = [c[k] for k in names if c[k] is not None and c.depends(c[k])]
+    if made: c.loosen()
+    return [(t, Mix()) for t in made]
 
 # %% ../../nbs/trace/rules.ipynb #d18af0ef
 @_rule_for('''max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices
@@ -120,7 +125,8 @@ def _addbmm(c):
 
 @_rule_for('_trilinear')
 def _trilinear(c): # as `F.bilinear` calls it: features last, the weight in the middle
-    return make_rule([(c['i1'], Mix((-1,))), (c['i3'], Mix((-1,)))]) if c['sumdim'] == [2,3] else None
+    if c['sumdim'] != [2,3]: return None
+    return make_rule([(c['i1'], Mix((-1,))), (c['i3'], Mix((-1,))), *_from_weights(c, 'i2')])
 
 @_rule_for('_cdist_forward')
 def _cdist(c):
@@ -173,7 +179,7 @@ def _along_dim(c):
 
 def _reduced(c, d, stays=False):
     dims = None if d is None or d == [] else (d,) if isinstance(d, int) else tuple(d)
-    return make_rule([(c.args[0], Mix(dims, stays=stays))])
+    return make_rule([(c.args[0], Mix(dims, stays=stays)), *_from_weights(c, 'weight', 'bias', 'g')])
 
 # %% ../../nbs/trace/rules.ipynb #2bc7e127
 @_rule_for('_is_all_true _is_any_true equal')
@@ -189,7 +195,8 @@ def _group_norm(c): return _reduced(c, range(1, c.args[0].dim()), True)
 def _batch_norm(c):
     x,train = c.args[0],c['training']
     if train is None: train = 'no_training' not in c.name
-    return _reduced(c, (0, *range(2, x.dim())), True) if train else make_rule([(x, Point())])
+    if train: return _reduced(c, (0, *range(2, x.dim())), True)
+    return make_rule([(x, Point()), *_from_weights(c, 'weight', 'bias', 'running_mean', 'running_var')])
 
 # %% ../../nbs/trace/rules.ipynb #170b9f9b
 @_rule_for('mkldnn_rnn_layer _cudnn_rnn lstm gru rnn_tanh rnn_relu')
@@ -421,6 +428,7 @@ def _overwritten(c): # in place: what was there before is gone
 # %% ../../nbs/trace/rules.ipynb #36185017
 @_rule_for('view_as_real')
 def _as_real(c):
+    c.loosen() # one of the two parts may depend on less
     move = Move(lambda ts: ts[0].unsqueeze(-1).expand(*ts[0].shape, 2), [None], lambda d, src, out: {d})
     return make_rule([(c.args[0], Point())], moves=[move])
 

@@ -153,8 +153,8 @@ def _weighs(c, rule): # is it a softmax, or a product of what depends on the ima
 
 # %% ../../nbs/trace/tracing.ipynb #43bb919e
 @patch
-def cut_weight(self:Tracer, w): # is it made of a parameter, perhaps by a mask, and zero at a place for all channels?
-    made = self.owners.of(w) and not isinstance(w, nn.Parameter) and not w.is_meta
+def cut_weight(self:Tracer, w): # is it no parameter, such as a buffer or a masked one, and zero at a place everywhere?
+    made = not isinstance(w, nn.Parameter) and not w.is_meta
     return bool(made and (w == 0).flatten(0, 1).all(0).any())
 
 @patch
@@ -342,6 +342,7 @@ class Watch(TorchFunctionMode):
         if name in _leaving and isinstance(args[0], Tensor) and listens(self.tracer) and self.tracer.node(args[0]):
             self.tracer.say(f'values of the image leave PyTorch through {name}(): what is computed from them there is '
                             'not followed')
+            self.tracer.graph.floor = 'depends on the data' # what comes now may be a matter of them
         if name in ('__getitem__','__setitem__') and args[0].is_meta: args = (args[0], _as_index(args[1]), *args[2:])
         return func(*args, **(kwargs or {}))
 
