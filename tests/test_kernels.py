@@ -45,7 +45,7 @@ def test_refused(im, kernel, error, message):
 
 @pytest.mark.parametrize('size', [(2, 9), (9, 2)])
 def test_there_is_no_window(size):
-    with pytest.raises(RuntimeError, match='is 2 but size is 3'): map_kernel(torch.zeros(size), top_edge)
+    with pytest.raises(ValueError, match=r'the first window of im must be a tensor \[3,3\]'): map_kernel(torch.zeros(size), top_edge)
     with pytest.raises(ValueError, match=r'the window of im around row 1, column 1 must be a tensor \[3,3\]'):
         apply_kernel(torch.zeros(size), 1, 1, top_edge)
 

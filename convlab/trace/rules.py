@@ -172,8 +172,7 @@ def _so_far(c, dim, features=(), reverse=False): # along `dim` from all before; 
 @_rule_for('''_softmax _log_softmax _safe_softmax _sparse_softmax glu sort argsort msort topk kthvalue median nanmedian
     mode max min argmax argmin renorm _weight_norm_interface logsumexp quantile nanquantile''')
 def _along_dim(c):
-    d = 0 if c.name == 'msort' else c['dim']
-    n = c.args[0].dim()
+    d,n = 0 if c.name == 'msort' else c['dim'],c.args[0].dim()
     if c.name == 'renorm': d = [i for i in range(n) if i != d%n]
     return _reduced(c, d, c.out.shape == c.args[0].shape and c.name not in ('max','min','topk'))
 
