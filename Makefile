@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 # Notebooks and tests run side by side, one per core: a second thread each would only make them wait for one another
 ONE_THREAD := OMP_NUM_THREADS=1
-# Threads that have nothing to do sleep. Spinning ones, beside another program, make training fourteen times slower
+# Threads that have nothing to do sleep. Spinning ones keep the cores from other programs, and from workers that open files
 export OMP_WAIT_POLICY ?= PASSIVE
 # Where Python may not keep what it compiles, each process compiles PyTorch and fastai anew, for half a minute
 unexport PYTHONDONTWRITEBYTECODE
