@@ -60,7 +60,8 @@ def haar(
     levels:int=2, # how often
 ) -> torch.Tensor: # `[N,H*W]`: the last averages, then the differences, coarse ones first
     "Haar wavelet coefficients: a turn of the pixels' space, which keeps all lengths (Haar 1910)."
-    tiles = torch.tensor([[[1,1],[1,1]], [[-1,-1],[1,1]], [[-1,1],[-1,1]], [[1,-1],[-1,1]]]).float()/2
+    tiles = torch.tensor([[[1,1],[1,1]], [[-1,-1],[1,1]],
+                          [[-1,1],[-1,1]], [[1,-1],[-1,1]]]).float()/2
     found,x = [],shaped('x', x, '[N,H,W]')[:,None]
     for _ in range(levels):
         y = F.conv2d(x, tiles[:,None], stride=2)
