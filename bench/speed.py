@@ -193,6 +193,7 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('--groups', nargs='+', default=list(groups), choices=list(groups))
     ap.add_argument('--rounds', type=int, default=3)
+    ap.add_argument('--share', type=float, default=1., help='of an epoch')
     ap.add_argument('--quick', action='store_true', help='a tenth of an epoch, one round, nothing busy, nothing kept')
     ap.add_argument('--one', nargs=3, help=argparse.SUPPRESS)
     args = ap.parse_args()
@@ -201,14 +202,14 @@ def main():
         group, arm, share = args.one
         with contextlib.redirect_stdout(io.StringIO()): took = groups[group][arm][0](float(share))
         return print(took)
-    rounds, share, loads = (1, .1, ['quiet']) if args.quick else (args.rounds, 1., ['quiet', 'one core busy'])
+    rounds, share, loads = (1, .1, ['quiet']) if args.quick else (args.rounds, args.share, ['quiet', 'one core busy'])
     print(', '.join(f'{k} {v}' for k, v in machine().items()))
     found = {}
     for group in args.groups:
         found[group] = {load: compare(group, rounds, share, load != 'quiet') for load in loads}
         for load, times in found[group].items(): show(group, load, times)
     if args.quick: return
-    (here/'speed.json').write_text(json.dumps(dict(machine=machine(), rounds=rounds, seconds=found), indent=1)+'\n')
+    (here/'speed.json').write_text(json.dumps(dict(machine=machine(), rounds=rounds, share_of_an_epoch=share, seconds=found), indent=1)+'\n')
     picture(found, here/'speed.png')
 
 

@@ -23,6 +23,9 @@ _light = {  # where each instrument of the light core is
                  'effective_receptive_field',
     'study.activations': 'record_activations',
     'draw.workbook': 'conv_workbook',
+    'draw.kernel_lab': 'KernelLab',
+    'draw.labs': 'StrideLab ValleyLab RingLab',
+    'draw.way': 'WayLab',
 }
 _course = {  # and of those that need the extra `course`
     'study.data': 'mnist_path load_mnist get_dls',

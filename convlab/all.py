@@ -15,8 +15,13 @@ from fastbook import *
 from fastcore.test import *
 from .draw.plotting import *
 from .draw.windows import *
+from .draw.kernel_lab import *
+from .draw.labs import *
+from .draw.way import WayLab
 from .study.data import *
 from .study.sweep import result_table
+
+# %% ../nbs/house/all.ipynb #12641c01
 from .kernels import *
 from .convolutions import *
 from .models import *

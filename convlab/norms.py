@@ -14,7 +14,7 @@ from .checks import images
 def batch_stats(
     x:torch.Tensor, # `[N,C,H,W]`
 ) -> tuple: # mean and biased variance (divided by n, not n-1), each `[C]`
-    "Mean and variance of each channel over batch, rows and columns (Ioffe & Szegedy 2015, section 3.2)."
+    "Mean and variance of each channel over the batch (Ioffe & Szegedy 2015, section 3.2)."
     mean = x.mean((0,2,3))
     return mean, (x-mean[:,None,None]).square().mean((0,2,3))
 
@@ -28,10 +28,10 @@ def batch_normalize(
     eps:float=1e-5, # added to `var`, so that a constant channel is not divided by 0
 ) -> torch.Tensor: # `[N,C,H,W]`
     "Normalize each channel, then scale and shift it (Ioffe & Szegedy 2015, Algorithm 1)."
-    mean,var,weight,bias = [None if o is None else o[:,None,None] for o in (mean, var, weight, bias)]
-    x = (x-mean) / (var+eps).sqrt()
-    if weight is not None: x = x*weight
-    return x if bias is None else x+bias
+    x = (x-mean[:,None,None]) / (var+eps).sqrt()[:,None,None]
+    if weight is not None: x = x*weight[:,None,None]
+    if bias is not None: x = x+bias[:,None,None]
+    return x
 
 # %% ../nbs/09_batchnorm.ipynb #2159d8e7
 @torch.no_grad()
@@ -39,24 +39,24 @@ def update_running(
     bn, # a batch norm layer, whose running averages change
     mean:torch.Tensor, # of a batch, `[C]`
     var:torch.Tensor, # biased, `[C]`
-    n:int, # how many values of each channel the batch holds
+    n:int, # how many numbers of each channel the batch holds
 ):
     "Move the running averages of `bn` towards those of a batch."
-    if bn.running_mean is None: return
     bn.num_batches_tracked += 1
     share = 1/bn.num_batches_tracked.item() if bn.momentum is None else bn.momentum
-    if n == 0: return # an empty batch has no mean
-    for running,new in ((bn.running_mean, mean), (bn.running_var, var*n/(n-1))):
-        running.copy_(running.to(new.dtype).lerp(new, share))
+    bn.running_mean += share*(mean-bn.running_mean)
+    bn.running_var += share*(var*n/(n-1)-bn.running_var)
 
-# %% ../nbs/09_batchnorm.ipynb #1d17bfd0
+# %% ../nbs/09_batchnorm.ipynb #9e105c35
 class BatchNorm2d(nn.BatchNorm2d):
-    "Batch normalization by hand, interchangeable with `nn.BatchNorm2d` (Ioffe & Szegedy 2015, arXiv 1502.03167)."
+    "`nn.BatchNorm2d` by hand, interchangeable with it (Ioffe & Szegedy 2015, arXiv 1502.03167)."
     def forward(self, x):
         images('x', x, self.num_features, [self.weight, self.running_mean])
-        n,own = x[:,0].numel(),self.training or self.running_mean is None # own statistics or running ones?
-        if own and n == 1: raise ValueError(f"Expected more than 1 value per channel when training: {list(x.shape)}")
+        n = x[:,0].numel() # numbers of each channel
+        own = self.training or self.running_mean is None # by the batch's own statistics?
+        if own and n == 1:
+            raise ValueError(f'Expected more than 1 value per channel when training: {[*x.shape]}')
         z = x.float() if x.element_size() == 2 else x # half precision
         mean,var = batch_stats(z) if own else (self.running_mean, self.running_var)
-        if self.training and self.track_running_stats: update_running(self, mean, var, n)
+        if n and self.training and self.track_running_stats: update_running(self, mean, var, n)
         return batch_normalize(z, mean, var, self.weight, self.bias, self.eps).to(x.dtype)

@@ -16,7 +16,7 @@ def ordered_cnn(
     bias:bool=True, # has a convolution that has a norm a bias too?
     last:bool=True, # has the last layer a norm?
 ) -> nn.Sequential: # `[N,1,28,28]` to `[N,10]`
-    "`simple_cnn` with batch norm, in one of eight ways; after the same random seed all have the same weights."
+    "`simple_cnn` with batch norm, in one of eight ways; a seed gives all of them the same weights."
     one_of('order', order, ('after','before'))
     net = simple_cnn(norm=nn.BatchNorm2d) # each layer Conv, ReLU, norm; the last one Conv, norm
     *blocks,_ = net # the last part flattens

@@ -7,14 +7,12 @@ __all__ = ['fit', 'cosine', 'one_cycle_schedule']
 
 # %% ../nbs/08_training.ipynb #82affda0
 import math, torch
-from collections.abc import Callable
 from . import compat # before fastai: it lets a CPU build of PyTorch import torchvision
 import fastai.callback.schedule # it gives Learner `fit_one_cycle`
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
-from fastai.optimizer import Adam
 from fastcore.foundation import L
 from torch import Tensor, nn
 from .checks import number, whole
@@ -24,25 +22,23 @@ from .stats import ActivationStats
 
 # %% ../nbs/08_training.ipynb #47d2f200
 def fit(
-    model:nn.Module, # what to train, which changes it; or a function that makes it, so that `seed` decides its weights
+    model:nn.Module, # what to train; or a function that makes it, so that `seed` decides weights
     dls:DataLoaders, # loaders to train and to validate; see `get_dls`
     epochs:int=1, # how often to go through the training set
     lr:float=0.06, # learning rate; with 1cycle the highest one
     one_cycle:bool=False, # follow `one_cycle_schedule` instead of a constant rate?
     stats:bool=True, # record every layer's activations, as `learn.activation_stats`?
-    seed:int=None, # sets the random numbers of Python, NumPy, PyTorch and the loaders, and does not set them back
+    seed:int=None, # for all that is random: first weights, order of the batches; it stays set
     progress:bool=True, # show a bar and a line per epoch? If so, Ctrl-C ends training, no more
-    loss_func:Callable=None, # by default fastai's cross-entropy, which also knows how to make probabilities
-    opt_func:Callable=Adam, # makes the optimizer
-    metrics=accuracy, # as for a `Learner`
     cbs=None, # more callbacks
-) -> Learner: # trained, or as far as it came; `learn.recorder` has the losses, metrics and rates
-    "Train `model` as fastai's `Learner` does."
+    **kwargs # for `Learner`: another `loss_func`, `opt_func`, `metrics`
+) -> Learner: # trained, or as far as it came; `learn.recorder` has losses, metrics and rates
+    "Train `model`, which changes it, as fastai's `Learner` does."
     epochs,lr,seed = check_fit(model, dls, epochs, lr, seed)
     model = seeded(model, dls, seed)
-    if loss_func is None: loss_func = CrossEntropyLossFlat()
+    kwargs = dict(loss_func=CrossEntropyLossFlat(), metrics=accuracy) | kwargs
     cbs = L(ChannelsLastBatch()) + L(ActivationStats(with_hist=True) if stats else None) + L(cbs)
-    learn = Learner(dls, model, loss_func, opt_func, metrics=metrics, cbs=cbs)
+    learn = Learner(dls, model, cbs=cbs, **kwargs)
     with stoppable(learn, progress): (learn.fit_one_cycle if one_cycle else learn.fit)(epochs, lr)
     return learn
 
@@ -64,10 +60,12 @@ def one_cycle_schedule(
     pct_start:float=0.25, # share of the updates before the top, 0 to 1
     moms:tuple=(0.95,0.85,0.95), # momentum at the start, at the top, at the end
 ) -> tuple: # learning rates and momentums, float64 `[n_steps]` each
-    "1cycle (Smith & Topin, arXiv 1708.07120; momentum: Smith, arXiv 1803.09820), with cosines as in fastai."
+    "1cycle (Smith & Topin, arXiv 1708.07120; Smith, arXiv 1803.09820), with cosines as in fastai."
     n_steps,pct_start = whole('n_steps', n_steps, 1),number('pct_start', pct_start, least=0, most=1)
-    lr_max,div,div_final = [number(k, v, above=0) for k,v in dict(lr_max=lr_max, div=div, div_final=div_final).items()]
-    if len(moms) != 3: raise ValueError(f"moms must be three momentums: start, top and end; got {moms!r}")
+    rates = dict(lr_max=lr_max, div=div, div_final=div_final)
+    lr_max,div,div_final = [number(k, v, above=0) for k,v in rates.items()]
+    if len(moms) != 3:
+        raise ValueError(f"moms must be three momentums: start, top and end; got {moms!r}")
     pos = torch.arange(n_steps).double()/n_steps
     def curve(start, top, end):
         up,down = cosine(start, top, pos/pct_start),cosine(top, end, (pos-pct_start)/(1-pct_start))

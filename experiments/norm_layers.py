@@ -1,19 +1,22 @@
 """Batch, layer, instance, group, RMS or weight normalization, batch renormalization, or none: which learns what, at which rate and batch size?
 
 The ten-digit network with the norm between convolution and ReLU and none on the scores, from PyTorch's own start, Adam without weight decay, 1cycle,
-five seeds; a seed gives all norms the same weights and the same digits in the same order. One row a run: accuracy in eval mode on 2,000 validation
+five seeds; a seed gives all norms the same weights and the same digits in the same order. One row a run: accuracy in eval mode on 2,048 validation
 digits (choose the rate by it) and on every other digit of the test set (report it; `collapsed`: under one half), and with batches of 64 on 1,000 test digits
-printed faintly or on grey paper. For batch norm also validation accuracies with statistics other than the running averages: `own`, those of each batch
-itself, as in training, and `exact`, those of 2,048 training digits.
+printed faintly or on grey paper. For batch norm also accuracies on the same validation digits, which are full batches
+of each size, with statistics other than the running averages: `own`, those of each batch itself, as in training, and `exact`, those of 2,048
+training digits.
 Updates: 256 of 2 digits, 128 of 8, 64 of 64, 20 of 1,024. A second part keeps 64 digits an update and takes only batch norm's *statistics* from
 `group` digits at a time, without and with a norm on the scores (`last`). Seeds of batches under 64 are trained together; `cpu` is seconds for each network.
 It takes one core ten minutes: `python experiments/norm_layers.py` writes `convlab/static/norm_layers.csv`."""
 import copy
 import time
 
-from common import digits, evaluate, nn, study, torch
+from common import F, digits, evaluate, nn, study, torch
 
-from convlab.norm_layers import F, norm_cnn, norm_layers, train_apart, train_together
+from convlab.norm_layers import norm_cnn, norm_layers
+from convlab.study.together import train_apart, train_together
+from convlab.training import one_cycle_schedule
 
 printed = dict(faint=(.25, 0), grey=(.5, .5))  # contrast, and how grey the paper is
 
@@ -41,14 +44,16 @@ def paper(x, contrast, grey):  # images
     return lo + (hi-lo)*(contrast*(x-lo)/(hi-lo) + grey)
 
 
+def some_valid(): return [o[:2048] for o in digits()['valid']]  # images and labels
+
+
 @torch.no_grad()
 def other_statistics(net, x, bs) -> dict:  # validation accuracies
-    "Accuracy by each batch's own statistics, and by those of 2,048 training digits."
-    net, (xv, yv) = copy.deepcopy(net).train(), [o[:2000] for o in digits()['valid']]
+    "Accuracy by each batch's own statistics, and by those of 2,048 training digits, on the digits that `valid` is about."
+    net, (xv, yv) = copy.deepcopy(net).train(), some_valid()
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     for m in norms: m.momentum = 0.
-    n = len(xv)//bs*bs
-    own = torch.cat([net(o) for o in xv[:n].split(bs)]).argmax(1) == yv[:n]
+    own = torch.cat([net(o) for o in xv.split(bs)]).argmax(1) == yv
     for m in norms:
         m.reset_running_stats()
         m.momentum = None
@@ -63,10 +68,11 @@ def run(seeds, norm, bs, steps, lr, group, last):
         nets.append(norm_cnn(norm if group == bs else lambda nf: GroupedBatchNorm2d(nf, group), last))
     orders = torch.stack([torch.randperm(len(x), generator=torch.Generator().manual_seed(s))[:steps*bs].view(steps, bs) for s in seeds])
     start = time.process_time()
-    (train_together if bs < 64 else train_apart)(nets, x, y, orders, lr)
+    (train_together if bs < 64 else train_apart)(nets, x, y, orders, *one_cycle_schedule(steps, lr))
     cpu, (xt, yt), found = (time.process_time()-start)/len(seeds), [o[::2] for o in digits()['test']], []
     for net in nets:
-        r = dict(valid=evaluate(net, *[o[:2000] for o in digits()['valid']])[1], test=evaluate(net, xt, yt)[1], cpu=cpu, faint=None, grey=None, own=None, exact=None)
+        r = dict(valid=evaluate(net, *some_valid())[1], test=evaluate(net, xt, yt)[1], cpu=cpu,
+                 faint=None, grey=None, own=None, exact=None)
         if bs == 64: r.update({k: evaluate(net, paper(xt[::5], *how), yt[::5])[1] for k, how in printed.items()})
         if norm == 'batch' and group == bs: r.update(other_statistics(net, x, bs))
         found.append(dict(r, collapsed=r['test'] < .5))

@@ -71,5 +71,6 @@ if __name__ == '__main__':
     found = swept(run, (dict(kind=['test'], **nets, schedule=['rising'], lr=[0.]), 20), (dict(kind=['training'], **nets, schedule=['constant', '1cycle'], lr=rates), 3))
     write('range_test', found.drop(columns='rows'))
     write('range_test_curves', unfold(found[found.kind == 'test'], 'norm', 'bs', 'seed'), '%.4g')
-    print(found[found.kind == 'test'].groupby(['norm', 'bs'])[['minimum', 'steep', 'valley', 'slide']].quantile([.1, .5, .9]).to_string())
+    rules = ['minimum', 'steep', 'valley', 'slide']
+    print(found[found.kind == 'test'].astype(dict.fromkeys(rules, float)).groupby(['norm', 'bs'])[rules].quantile([.1, .5, .9]).to_string())
     print(found[found.kind == 'training'].groupby(['norm', 'bs', 'schedule', 'lr'])[['valid', 'test']].mean().round(4).to_string())

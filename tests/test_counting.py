@@ -169,31 +169,6 @@ def test_a_transformer_layer(fast):
     finally: torch.backends.mha.set_fastpath_enabled(was)
 
 
-def call(op, *args, **kwargs):
-    "What the counting room reads of a call that has been made."
-    from types import SimpleNamespace
-    from convlab.trace.rules import Call
-    c = Call(op, args, kwargs, SimpleNamespace(node=lambda t: None, values={}))
-    c.ran(op(*args, **kwargs), [])
-    return c
-
-
-def projections(m): return m.in_proj_weight, m.in_proj_bias, m.out_proj.weight, m.out_proj.bias
-
-
-def test_fused_kernels():
-    aten = torch.ops.aten
-    x = rand(2, 5, 16)
-    mha, enc = nn.MultiheadAttention(16, 2).eval(), nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
-    with torch.no_grad():
-        c = call(aten._native_multi_head_attention.default, x, x, x, 16, 2, *projections(mha))
-        assert counting.count_products(c) == 4*loops(2, 5, 16, 16) + 2*loops(2, 5, 5, 16)
-        rest = [p for m in (enc.norm1, enc.norm2, enc.linear1, enc.linear2) for p in (m.weight, m.bias)]
-        args = [x, 16, 2, *projections(enc.self_attn), False, False, 1e-5, *rest]
-        c = call(aten._transformer_encoder_layer_fwd.default, *args)
-        assert counting.count_products(c) == 4*loops(2, 5, 16, 16) + 2*loops(2, 5, 5, 16) + 2*loops(2, 5, 16, 32)
-
-
 # What adds up no products
 
 FREE = dict(
@@ -253,6 +228,24 @@ NOBODY = dict(
 
 @pytest.mark.parametrize('name', NOBODY)
 def test_an_empty_cell(name): assert products(NOBODY[name], rand(8, 8) + 8*torch.eye(8)) is None
+
+
+@pytest.mark.parametrize('name', NOBODY)
+def test_an_empty_cell_on_constants_too(name):
+    matrix = rand(8, 8) + 8*torch.eye(8)
+    assert products(lambda x: x + NOBODY[name](matrix).sum().real, rand(8, 8)) is None
+
+
+@pytest.mark.parametrize('f,want', [
+    (lambda m: m @ m, 512), (lambda m: m.sum(), 0), (lambda m: torch.arange(8.).outer(m[0]), 0), (lambda m: m[torch.tensor([1, 2])].sort()[0], 0),
+    (lambda m: F.conv1d(m[None], m[:3, :, None]), 3*8*8), (lambda m: F.interpolate(m[None, None], scale_factor=2.), 0)])
+def test_what_is_known_of_constants_is_counted(f, want): assert products(lambda x: x + f(torch.eye(8)).sum(), rand(8, 8)) == want
+
+
+def test_zeros_among_the_weights_are_counted():
+    class Masked(nn.Conv2d):
+        def forward(self, x): return F.conv2d(x, self.weight*torch.tensor([1., 1., 0.]), self.bias)
+    assert products(Masked(2, 4, 3), rand(1, 2, 8, 8)) == products(nn.Conv2d(2, 4, 3), rand(1, 2, 8, 8)) == 36*4*18
 
 
 @torch.library.custom_op('convlab_counting::twice', mutates_args=())

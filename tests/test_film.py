@@ -60,6 +60,31 @@ def test_it_is_paused_stepped_and_hastened(film):
     page.wait_for_function("document.querySelector('output').textContent[0] !== '4'")
 
 
+def test_it_is_worked_by_touch(film):
+    page = film(width=390, touch=True)
+    page.tap('text=Pause')
+    at = frame(page)
+    page.tap('text=›')
+    page.tap('text=›')
+    assert frame(page) == (at+1) % 9 + 1
+    page.tap('text=‹')
+    assert frame(page) == at % 9 + 1
+    line = page.locator('input[type=range]').bounding_box()
+    for share, wanted in ((.995, 9), (.005, 1)):  # on the time line
+        page.touchscreen.tap(line['x'] + share*line['width'], line['y'] + line['height']/2)
+        assert frame(page) == wanted
+    page.locator('select').tap()
+    page.select_option('select', '4')
+    assert page.get_by_text('Play', exact=True).is_visible(), 'it starts only when asked'
+    page.tap('text=Play')
+    page.wait_for_function("parseInt(document.querySelector('output').textContent) > 4")
+    assert all(b['height'] >= 40 for b in [e.bounding_box() for e in page.locator('button, select').all()]), 'too small for a finger'
+    page.tap('text=Pause')
+    at = frame(page)
+    page.wait_for_timeout(300)
+    assert frame(page) == at
+
+
 @pytest.mark.parametrize('dark', [False, True])
 @pytest.mark.parametrize('width', [390, 1400])
 def test_everybody_can_use_it(film, width, dark):

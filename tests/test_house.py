@@ -11,7 +11,7 @@ import pytest
 from conftest import root
 
 sys.path.insert(0, str(root/'tools'))
-import check  # noqa: E402
+import agree  # noqa: E402
 import facts  # noqa: E402
 
 here = facts.facts(root)
@@ -147,7 +147,7 @@ def test_notebook_is_fit_to_read(path):
     code = [s for c, s in zip(nb['cells'], src) if c['cell_type'] == 'code']
     engine = path.parent.name in ('trace', 'study', 'course', 'draw', 'house')  # where a class is written whole
     assert [s for s in code if len(s.splitlines()) > (60 if engine and re.search(r'^class ', s, re.M) else 25)] == []
-    assert check.complaints(nb) == []
+    assert agree.complaints(nb) == []
     outs = [[o.get('data', {}) for o in c.get('outputs', [])] for c in nb['cells']]
     drawn = [s for s, o in zip(src, outs) if any('image/png' in d for d in o)]
     html = [''.join(d.get('text/html', '')) for o in outs for d in o]
@@ -171,7 +171,7 @@ def test_a_changed_module_and_a_dirty_notebook_are_noticed(copy):
     nb = json.loads(path.read_text(encoding='utf-8'))
     next(c for c in nb['cells'] if c['cell_type'] == 'code')['execution_count'] = 7
     path.write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-    assert check.disagreeing(copy) == [os.path.join('convlab', 'models.py'), os.path.join('nbs', '01_kernels.ipynb')]
+    assert agree.disagreeing(copy) == [os.path.join('convlab', 'models.py'), os.path.join('nbs', '01_kernels.ipynb')]
 
 
 # make

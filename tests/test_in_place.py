@@ -139,13 +139,15 @@ def test_whatever_the_caller_has_set(context):
 
 
 def test_default_dtype_of_the_caller():
-    net = L(lambda self, x: F.grid_sample(F.fold(F.unfold(self.a(x), 3, padding=1), (8, 8), 3, padding=1), F.affine_grid(torch.eye(2, 3, dtype=x.dtype)[None], (1, 2, 8, 8), align_corners=True),
-                                          'nearest', align_corners=True), a=conv())
+    def folded(self, x): return F.fold(F.unfold(self.a(x), 3, padding=1), (8, 8), 3, padding=1)
+    def sampled(self, x): return F.grid_sample(folded(self, x), F.affine_grid(torch.eye(2, 3, dtype=x.dtype)[None], (1, 2, 8, 8), align_corners=True), 'nearest', align_corners=True)
     torch.set_default_dtype(torch.float64)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('error')
+            net = L(folded, a=conv())
             assert receptive_field(net, SIZE).size == (3, 3) and image_box(trace_precedents(net, SIZE, row=3, col=4)) == ((2, 5), (3, 6))
+            assert receptive_field(L(sampled, a=conv()), SIZE).status == 'upper bound'
     finally: torch.set_default_dtype(torch.float32)
 
 
@@ -240,6 +242,58 @@ def test_put_back(damage, error, shared):
         assert all(a[:3] == b[:3] and torch.equal(a[3], b[3]) and a[4] == b[4] for a, b in zip(after[0], before[0], strict=True))
 
 
+@pytest.mark.parametrize('had', [False, True])
+def test_gradients_are_put_back(had):
+    def forward(self, x):
+        with torch.enable_grad(): self.a(x.detach()).sum().backward()
+        return self.a(x)
+    net = L(forward, a=conv())
+    if had:
+        for p in net.parameters(): p.grad = torch.ones_like(p)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # derivatives have no rule
+        for f in (arithmetic, receptive_field): f(net, SIZE)
+    assert all((p.grad == 1).all() if had else p.grad is None for p in net.parameters())
+
+
+def clears(*which):
+    def forward(self, x):
+        for m in self.modules() if 'all' in which else [getattr(self, name) for name in which]:
+            m._forward_hooks.clear()
+            m._forward_pre_hooks.clear()
+        return self.b(self.a(x))
+    return forward
+
+
+class ClearsItsOwn(nn.Conv2d):
+    def forward(self, x):
+        self._forward_hooks.clear()
+        return super().forward(x)
+
+
+@pytest.mark.parametrize('net,names', [
+    (L(clears('a'), a=conv(), b=conv()), "'a'"), (L(clears('a', 'b'), a=conv(), b=conv()), "'a', 'b'"), (L(clears('all'), a=conv(), b=conv()), "'the model', 'a', 'b'"),
+    (nn.Sequential(conv(), ClearsItsOwn(2, 2, 3), conv()), "'1'"), (ClearsItsOwn(2, 2, 3), "'the model'")], ids=['one', 'two', 'all', 'its own', 'the model'])
+def test_a_forward_that_takes_hooks_away_is_told(net, names):
+    with pytest.warns(UserWarning, match=f'forward takes the hooks away from {names}'): table = arithmetic(net, SIZE)
+    assert totals(table)['params'] == sum(p.numel() for p in net.parameters())
+    if len(net._modules) < 2: return
+    with pytest.warns(UserWarning, match='is not seen'): assert receptive_field(net, SIZE).size[0] in (5, 7)
+
+
+def test_a_layer_that_fails_and_is_passed_over_is_in_the_table():
+    class Fails(nn.Conv2d):
+        def forward(self, x): return super().forward(x)[9, 9, 9]
+
+    def forward(self, x):
+        try: return self.a(x)
+        except IndexError: return self.b(x)
+    table = arithmetic(L(forward, a=Fails(2, 2, 3), b=conv()), SIZE)
+    table = table.df.sort_values('name')
+    assert table.name.tolist() == ['a', 'b'] and table.params.tolist() == [38, 38] and table.multiplications.tolist() == [36*36, 64*36]
+    assert table.activations.tolist() == [0, 128] and table['receptive field'].tolist()[1] == 3
+
+
 def test_the_generators_of_every_gpu_are_put_back(monkeypatch):
     was, put = [torch.zeros(16, dtype=torch.uint8), torch.ones(16, dtype=torch.uint8)], []
     for name, value in (('is_initialized', lambda: True), ('get_rng_state_all', lambda: was), ('set_rng_state_all', put.append)): monkeypatch.setattr(torch.cuda, name, value)
@@ -332,6 +386,33 @@ def test_work_in_other_threads_is_seen_or_said(work):
         with pytest.warns(UserWarning, match='another thread'): assert receptive_field(net, SIZE).status == 'upper bound'
 
 
+def started(f):
+    "What `f` returns in a thread of its own, which has ended when it is used."
+    out = []
+    thread = threading.Thread(target=lambda: out.append(f()))
+    thread.start()
+    thread.join()
+    return out[0]
+
+
+CONSTANT = {'a kernel': lambda self, x: F.conv2d(x, self.k, padding=1), 'a product': lambda self, x: x @ self.m, 'a pool': lambda self, x: F.max_pool2d(x, 3, 1, 1)}
+
+
+@pytest.mark.parametrize('work', CONSTANT)
+def test_functions_without_parameters_in_another_thread_are_said(work):
+    net = L(lambda self, x: self.a(x) + started(lambda: CONSTANT[work](self, x)), a=conv(), k=torch.ones(2, 2, 3, 3), m=torch.eye(8))
+    with pytest.warns(UserWarning, match='another thread of the model .* not followed, and not counted'): arithmetic(net, SIZE)
+    net = L(lambda self, x: started(lambda: CONSTANT[work](self, x)), k=torch.ones(2, 2, 3, 3), m=torch.eye(8))
+    with pytest.warns(UserWarning, match='nothing that the model returns is known to depend on the input'): arithmetic(net, SIZE)
+
+
+def test_a_constant_of_the_models_own_making_is_no_other_thread():
+    kernel = torch.ones(2, 2, 3, 3)[None][0]
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        arithmetic(L(lambda self, x: F.conv2d(self.a(x), kernel) + torch.from_numpy(np.ones((1, 1, 6, 6), np.float32)), a=conv()), SIZE)
+
+
 def test_somebody_else_uses_the_model_meanwhile():
     "A call of another thread on an image of its own is no part of the trace."
     net, ready, done = nn.Sequential(conv(), conv()), threading.Event(), threading.Event()
@@ -366,6 +447,49 @@ def test_choices_are_followed_and_nested_tensors_refused():
         with warnings.catch_warnings(), pytest.raises(ValueError, match='nested tensors are not followed'):
             warnings.simplefilter('ignore')
             arithmetic(L(lambda self, x: torch.nested.nested_tensor([x[0, 0], x[0, 1, :4]], layout=layout)*2), SIZE)
+
+
+@pytest.mark.parametrize('layout', [torch.strided, torch.jagged])
+@pytest.mark.parametrize('give', [lambda x: x, lambda x: dict(x=x), lambda x: (torch.rand(1, 2), x), lambda x: ([torch.rand(1, 2), [x]],)])
+@pytest.mark.filterwarnings('ignore:The PyTorch API of nested tensors')
+def test_nested_tensors_are_refused_as_inputs(give, layout):
+    x = torch.nested.nested_tensor([torch.rand(3, 4), torch.rand(2, 4)], layout=layout)
+    with pytest.raises(TypeError, match='nested tensors are not followed'): arithmetic(L(lambda self, *args, **kwargs: x), inputs=give(x))
+
+
+DERIVED = {'conv': lambda s, x: s.a(x)**2, 'relu': lambda s, x: s.a(x).relu(), 'maximum': lambda s, x: F.max_pool2d(s.a(x), 2), 'mean': lambda s, x: F.avg_pool2d(s.a(x), 2)**2, 'softmax': lambda s, x: s.a(x).softmax(-1)**2,
+           'joined': lambda s, x: torch.cat([s.a(x), x], 1)**2, 'batch norm': lambda s, x: s.bn(s.a(x))**2, 'layer norm': lambda s, x: F.layer_norm(s.a(x), (8, 8))**2, 'nearest': lambda s, x: F.interpolate(s.a(x), scale_factor=2)**2,
+           'bilinear': lambda s, x: F.interpolate(s.a(x), scale_factor=2., mode='bilinear')**2, 'attention': lambda s, x: F.scaled_dot_product_attention(x, x, x)**2, 'mirrored': lambda s, x: F.pad(s.a(x), (1, 1, 1, 1), mode='reflect')**2,
+           'unfolded': lambda s, x: F.unfold(s.a(x), 3)**2, 'transposed': lambda s, x: s.t(x)**2, 'group norm': lambda s, x: F.group_norm(s.a(x), 1)**2, 'running sum': lambda s, x: x.cumsum(-1)**2}
+
+
+@pytest.mark.parametrize('way', ['autograd', 'func', 'backward'])
+@pytest.mark.parametrize('name', DERIVED)
+def test_derivatives_inside_of_forward_are_followed_loosely(name, way):
+    "Without a fault of ours, and nothing that depends on the image is left out."
+    def forward(self, x):
+        f = DERIVED[name]
+        if way == 'func': return torch.func.grad(lambda x: f(self, x).sum())(x)
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            if way == 'autograd': return torch.autograd.grad(f(self, x).sum(), x)[0]
+            f(self, x).sum().backward()
+            return x.grad
+    net = L(forward, a=conv(), bn=nn.BatchNorm2d(2), t=nn.ConvTranspose2d(2, 2, 2, 2))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        field = receptive_field(net, SIZE)
+        arithmetic(net, SIZE)
+    assert not any('fault of convlab' in str(w.message) for w in said)
+    net.double()
+    at = torch.zeros(1, *SIZE, dtype=torch.float64)
+    at[..., 4, 4] = 1
+    x = torch.rand(1, *SIZE, dtype=torch.float64)
+    net.eval()
+    moved = (net(x + 1e-3*at) - net(x)).abs().amax((0, 1)).nonzero()
+    spans = [int((moved[:, d] - 4).abs().max()) for d in (0, 1)] if len(moved) else [0, 0]
+    assert all(size == 8 or size >= 2*span + 1 for size, span in zip(field.size, spans))
+    assert field.status != 'exact' or name == 'running sum'
 
 
 def test_fake_tensors_are_refused():

@@ -16,7 +16,7 @@ import facts  # noqa: E402
 here = facts.facts(root)
 lib = root/here['lib_path']
 modules = sorted(p.relative_to(lib).with_suffix('').as_posix().replace('/', '.') for p in lib.rglob('[!_]*.py'))
-course = {'all', 'compat', 'norm_layers', 'stats', 'study.data', 'study.fast', 'study.fitting', 'training'}  # these need the extra of that name
+course = {'all', 'compat', 'stats', 'study.callback', 'study.data', 'study.fast', 'study.fitting', 'training'}  # these need the extra of that name
 light = [m for m in modules if m not in course and not m.startswith('course.')]
 heavy = 'torchvision fastai fastbook PIL xlsxwriter mlxtend sklearn scipy IPython nbdev'.split()
 

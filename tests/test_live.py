@@ -1,13 +1,18 @@
 "What the live pieces share: the joined text, the state that two sides have, colors, and numbers as people write them."
 import json
 import re
+import sys
 
 import pytest
 from browser import modules, node
+from conftest import root
 from matplotlib.colors import to_rgba
 
 from convlab.draw import plotting
 from convlab.draw.widgets import Live, _squeezed, fragment, joined, page, refreshed
+
+sys.path.insert(0, str(root/'tools'))
+import pieces as tool  # noqa: E402
 
 pieces = sorted(p.name for p in modules.glob('*.js') if 'export default' in p.read_text() and p.name != 'line.js')
 
@@ -52,7 +57,7 @@ def test_no_state_ends_the_script_that_it_stands_in():
     state = dict(text='</script><script>alert(1)</script><!-- "&amp;')
     html = fragment('line.js', state)
     assert html.count('</script') == 1 and '<!--' not in html
-    assert json.loads(re.search(r'livePiece, (.*)\)\n', html)[1]) == state
+    assert json.loads(re.search(r"livePiece, (.*)\)\n", html)[1]) == state
     assert '<title>A &lt; B</title>' in page('A < B', html)
     with pytest.raises(ValueError): fragment('line.js', dict(n=float('nan')))
 
@@ -63,12 +68,28 @@ def test_a_saved_script_is_brought_up_to_date_and_its_state_is_kept():
     assert old != now and refreshed(f'<p>{old}</p>{old}') == f'<p>{now}</p>{now}' and refreshed(now) == now
 
 
+def test_the_tool_changes_scripts_and_nothing_else():
+    html = fragment('quiz.js', dict(n=1), '<img>')
+    def saved(html): return dict(cells=[dict(source=['ask(1)']), dict(outputs=[dict(data={'text/html': html.splitlines(True)}), dict(text=['x'])])])
+    nb = saved(html.replace('function make(', 'function built('))
+    assert tool.bring_up_to_date(nb) and nb == saved(html) and not tool.bring_up_to_date(nb)
+
+
+@pytest.mark.parametrize('path', sorted((root/'nbs').rglob('[!_.]*.ipynb')), ids=lambda p: p.relative_to(root/'nbs').with_suffix('').as_posix())
+def test_saved_pieces_have_the_scripts_of_now(path):
+    for data in tool.outputs(json.loads(path.read_text(encoding='utf-8'))):
+        html = ''.join(data['text/html'])
+        assert html.count('convlab-place" data-piece') == html.count('" data-module="'), f'{path.name} was saved by an older convlab: run it again, with `make notebooks NB={path.stem}`'
+        assert refreshed(html) == html, f'{path.name} was saved with older scripts: `make pieces`'
+
+
 def test_a_state_follows_python_and_python_follows_it():
     done = node('''
 import { LiveModel } from './live.js'
 class Line extends LiveModel { send() {} }
 const page = new LiveModel({ n: 1, kernel: [1, 2] }), python = new Line({ n: 2, kernel: [1, 2], piece_id: 'x' }), heard = []
-page.on('change:n', () => heard.push(page.get('n')))
+const hear = () => heard.push(page.get('n'))
+page.on('change:n', hear)
 page.on('change:kernel', () => heard.push('kernel'))
 page.set('n', 5); page.save_changes()
 page.join(python)                           // Python's state is the truth
@@ -76,7 +97,7 @@ python.set('n', 3)                          // Python to page
 page.set('n', 4)                            // page to Python, once it is saved
 const before = python.get('n')
 page.save_changes()
-page.off('change:n')
+page.off('change:n', hear)
 page.set('n', 9)
 done([heard, before, python.get('n'), page.get('n')])''')
     assert done == [[5, 2, 3, 4], 3, 4, 9]

@@ -29,7 +29,8 @@ def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
 
 def anchors(path):
     "The fragments of links to the headings of a notebook."
-    text = '\n'.join(re.sub(r'```.*?```', '', ''.join(c['source']), flags=re.S) for c in cells(path) if c['cell_type'] == 'markdown')
+    if path.suffix == '.md': text = path.read_text(encoding='utf-8')
+    else: text = '\n'.join(re.sub(r'```.*?```', '', ''.join(c['source']), flags=re.S) for c in cells(path) if c['cell_type'] == 'markdown')
     return {unquote(quiz.anchor(h.strip())) for h in re.findall(r'^#{1,6} +(.*)$', text, re.M)}
 
 
@@ -186,7 +187,7 @@ def test_the_saved_notebook_needs_no_kernel():
         if ''.join(c['source']).startswith('ask('):
             html = ''.join(c['outputs'][0]['data']['text/html'])
             question = put[int(re.search(r'\d+', ''.join(c['source']))[0])-1]
-            assert f'<div class="convlab-place" data-piece="">{static(question)}' in html, 'run `make notebooks`'
+            assert f'<div class="convlab-place" data-piece="" data-module="quiz.js">{static(question)}' in html, 'run `make notebooks`'
 
 
 def test_the_page_has_them_all():
@@ -216,7 +217,7 @@ def test_links_to_headings_lead_somewhere():
     lost = []
     for path in [*nbs.glob('*.ipynb'), *(nbs/'solutions').glob('*.ipynb')]:
         text = '\n'.join(''.join(c['source']) for c in cells(path) if c['cell_type'] == 'markdown')
-        for target, fragment in re.findall(r'\]\(([\w./]*\.ipynb)#([^)]+)\)', text):
+        for target, fragment in re.findall(r'\]\(([\w./]*\.(?:ipynb|md))#([^)]+)\)', text):
             to = path.parent/target
             if not to.exists() or unquote(fragment) not in anchors(to): lost.append(f'{path.name}: {target}#{fragment}')
     assert not lost, '\n'.join(lost)
@@ -234,25 +235,25 @@ def test_the_glossary_is_complete():
     assert {n.strip() for n in wanted.replace('\n', ' ').split(',')} - {*names} == set()
     assert len(names) == len(set(map(str.lower, names))), 'a name that belongs to two terms'
     for t in terms: assert 20 < len(t['sentence']) < 260 and t['sentence'].endswith(('.', ').')), t['term']
-    assert {unquote(quiz.anchor(t['term'])) for t in terms} <= anchors(nbs/'glossary.ipynb')
+    assert {unquote(quiz.anchor(t['term'])) for t in terms} <= anchors(nbs/'glossary.md')
 
 
 def test_first_uses_are_linked_and_nothing_else():
     cells = ['# A kernel\n\n> Kernels.\n\nOne `kernel` and $kernel$, [a kernel](x.ipynb), then **kernels** and kernels. A *receptive\nfield* jumps.',
              '```\nstride\n```\n| stride |\nA sub-stride, the stride_2, and Stride; the effective receptive field. A *jump*.']
     out = glossary.linked(cells, terms)
-    assert out[0] == cells[0].replace('**kernels**', '**[kernels](glossary.ipynb#kernel)**').replace(
-        '*receptive\nfield*', '*[receptive\nfield](glossary.ipynb#receptive-field)*')
-    assert out[1] == cells[1].replace('and Stride', 'and [Stride](glossary.ipynb#stride)').replace(
-        'the effective receptive field', 'the [effective receptive field](glossary.ipynb#effective-receptive-field)').replace(
-        '*jump*', '*[jump](glossary.ipynb#jump)*')
+    assert out[0] == cells[0].replace('**kernels**', '**[kernels](glossary.md#kernel)**').replace(
+        '*receptive\nfield*', '*[receptive\nfield](glossary.md#receptive-field)*')
+    assert out[1] == cells[1].replace('and Stride', 'and [Stride](glossary.md#stride)').replace(
+        'the effective receptive field', 'the [effective receptive field](glossary.md#effective-receptive-field)').replace(
+        '*jump*', '*[jump](glossary.md#jump)*')
     assert glossary.linked(out, terms) == out
 
 
 def test_linking_follows_a_text_that_changes():
     out = glossary.linked(['A kernel.', 'A kernel.'], terms)
     moved = glossary.linked(['A stride.', out[0]], terms)
-    assert moved == ['A [stride](glossary.ipynb#stride).', 'A [kernel](glossary.ipynb#kernel).']
+    assert moved == ['A [stride](glossary.md#stride).', 'A [kernel](glossary.md#kernel).']
     assert glossary.linked(['A kernel.', *moved], terms)[2] == 'A kernel.'
 
 

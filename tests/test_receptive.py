@@ -7,14 +7,17 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-import convlab.receptive
+import convlab.trace.receptive
+from conftest import root
 from convlab import compat  # makes torchvision importable  # noqa: F401
 from convlab.arithmetic import arithmetic
 from convlab.convolutions import conv2d
 from convlab.norms import BatchNorm2d
-from convlab.receptive import (effective_receptive_field, gradient_probe, image_box, projective_field, receptive_field, show_precedents,
-                               trace_precedents)
+from convlab.receptive import (came_from, effective_receptive_field, field_sizes, gradient_probe, image_box,
+                               projective_field, receptive_field, show_precedents, trace_precedents)
+from convlab.trace.probing import bounding_box
 from convlab.trace.tracing import trace_model
 
 from torchvision import models
@@ -41,7 +44,7 @@ NETS = [('resnet18', 192, 'layer2', 99), ('resnet18', 256, 'layer3', 211), ('ale
 def test_three_ways_agree_on_known_networks(name, n, layer, size, monkeypatch):
     model = build(name)
     traced = functools.cache(trace_model)  # once is enough
-    monkeypatch.setattr(convlab.receptive, 'trace_model', lambda model, size, inputs=None: traced(model, size))
+    monkeypatch.setattr(convlab.trace.receptive, 'trace_model', lambda model, size, inputs=None: traced(model, size))
     rf = receptive_field(model, (3, n, n), layer)
     assert rf.whole == ((size is None,)*2) and rf.size == ((size or n,)*2)
     last = len(rf.first[0]) - 1
@@ -388,6 +391,9 @@ ATTENTION = {
     'encoder': lambda self, x, mask: self.encoder(x.mT, src_mask=mask).mT}
 
 
+LOOSE = {'minus infinity', 'added', 'a large number', 'the least', 'where', 'in place', 'times', 'times, then the mean', 'heads', 'layer with weights'}
+
+
 def attention(way):
     linears = {k: nn.Linear(4, 4) for k in 'qkv'}
     net = L(ATTENTION[way], **linears, mha=nn.MultiheadAttention(4, 2, batch_first=True), encoder=nn.TransformerEncoderLayer(4, 2, 8, batch_first=True))
@@ -400,16 +406,64 @@ def test_attention_behind_a_mask(way, mask):
     if mask == 'none' and way in ('weights alone', 'from the right'): pytest.skip('a matrix without zeros leaves no map')
     net = attention(way)
     net.mask, box = MASKS[mask]
+    if way in LOOSE and mask != 'none':  # how a mask made by hand ends is not followed, which is said
+        field, d = receptive_field(net, (4, T)), trace_precedents(net, (4, T), col=3)
+        assert field.box(col=3) == image_box(d) == ((0, T),) and field.status == d.attrs['status'] == 'upper bound'
+        if box != (0, T):
+            with pytest.warns(UserWarning, match='the second is an upper bound'): assert gradient_probe(net, (4, T), col=3) == (box,)
+        return
     assert agreed(net, (4, T), col=3) == (box,)
     reached = [projective_field(net, (4, T), col=c).nonzero()[:, 0].tolist() for c in range(T)]
     seen = [[c for c in range(T) if r in reached[c]] for r in range(T)]
     assert (seen[3][0], seen[3][-1]+1) == box and seen == [[c for c in range(T) if not net.mask[r, c]] for r in range(T)] or way == 'encoder'
 
 
+def written(at, value):
+    def f(s, m):
+        s = s.clone()
+        s[..., m if at is None else at] = value
+        return s
+    return f
+
+
+BY_HAND = {  # each hides something by a constant of its own
+    'set': lambda s, m: written(None, -torch.inf)(s, m).softmax(-1), 'a slice set': lambda s, m: written(slice(4, None), 0)(s.softmax(-1), m), 'a slice copied': lambda s, m: written(slice(4, None), torch.zeros(T, 4))(s.softmax(-1), m),
+    'normalized': lambda s, m: (s.exp()*~m)/(s.exp()*~m).sum(-1, keepdim=True), 'tril': lambda s, m: s.tril(), 'where': lambda s, m: torch.where(~m, s, float('-inf')).softmax(-1), 'logarithms': lambda s, m: s.masked_fill(m, -torch.inf).log_softmax(-1).exp(),
+    'filled': lambda s, m: s.softmax(-1).index_fill(2, torch.arange(4, 8), 0.), 'joined': lambda s, m: torch.cat([s.softmax(-1)[..., :4], torch.zeros(1, T, 4)], -1), 'padded': lambda s, m: F.pad(s.softmax(-1)[..., :4], (0, 4)),
+    'ramp': lambda s, m: s.softmax(-1)*torch.linspace(1, 0, T), 'relu': lambda s, m: (s - 1e6*m).relu(), 'minimum': lambda s, m: torch.minimum(s, torch.zeros(T, T).masked_fill(m, -torch.inf)).softmax(-1), 'half': lambda s, m: (s.half() + torch.zeros(T, T).masked_fill(m, -6e4).half()).softmax(-1).float()}
+PRODUCTS = {'matmul': lambda w, v: w @ v, 'einsum': lambda w, v: torch.einsum('bij,bjd->bid', w, v), 'by hand': lambda w, v: (w[..., None]*v[:, None]).sum(2)}
+
+
+@pytest.mark.parametrize('product', PRODUCTS)
+@pytest.mark.parametrize('way', BY_HAND)
+def test_what_a_constant_may_hide_is_never_called_exact(way, product):
+    net = L(lambda self, x: PRODUCTS[product](*(lambda s, v: (BY_HAND[way](s, LATER), v))(*scores(self, x))).mT, **{k: nn.Linear(4, 4) for k in 'qkv'})
+    field = receptive_field(net, (4, T))
+    assert field.size == (T,) and field.status == 'upper bound'
+    plain = L(lambda self, x: PRODUCTS[product](*(lambda s, v: (s.softmax(-1), v))(*scores(self, x))).mT, **{k: nn.Linear(4, 4) for k in 'qkv'})
+    assert receptive_field(plain, (4, T)).status == 'exact'
+
+
 def test_causal_attention_by_its_flag():
     for f in (fused(is_causal=lambda m: True), layered(is_causal=True, need_weights=False)):
         net = L(f, **{k: nn.Linear(4, 4) for k in 'qkv'}, mha=nn.MultiheadAttention(4, 2, batch_first=True))
         assert agreed(L(lambda self, x: net(x, LATER), net=net), (4, T), col=3) == ((0, 4),)
+
+
+FULL = {'rows': lambda s, x: s.m @ x, 'columns': lambda s, x: x @ s.m, 'summed': lambda s, x: torch.einsum('ij,ncjk->ncik', s.m, x),
+        'in a batch': lambda s, x: torch.bmm(s.m.expand(2, 8, 8), x[0])[None]}
+
+
+@pytest.mark.parametrize('name', FULL)
+def test_a_full_constant_matrix_leaves_a_map(name):
+    net = L(FULL[name])
+    net.register_buffer('m', torch.rand(8, 8) + .1)
+    field = receptive_field(net, (2, 8, 8))
+    sees = (False, True) if name == 'columns' else (True, False)
+    assert (field.whole, field.jump, field.status) == (sees, (1, 1), 'exact')
+    assert trace_precedents(net, (2, 8, 8), row=3, col=4)['size'].iloc[0] == tuple(8 if all_of_it else 1 for all_of_it in sees)
+    net.m = torch.rand(6, 8) + .1  # other positions than before, if any
+    assert receptive_field(L(lambda s, x: net.m @ x), (2, 8, 8)).jump[0] is None
 
 
 def test_what_is_no_mask_hides_nothing():
@@ -432,6 +486,14 @@ def test_what_is_no_mask_hides_nothing():
 def test_recurrent_layers_see_what_came_before(cls, kw, box, first):
     net = L(lambda self, x: self.rnn(x.mT if first else x.movedim(2, 0))[0].movedim(1 if first else 0, 2), rnn=cls(3, 4, batch_first=first, **kw))
     assert agreed(net, (3, T), col=3) == (box,)
+
+
+@pytest.mark.parametrize('cls', [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize('layers', [2, 3])
+def test_recurrent_layers_both_ways_see_all(cls, layers):
+    "Whether the result is a map is told of an LSTM alone: it arrives whole, and the others step by step."
+    field = receptive_field(L(lambda self, x: self.rnn(x.mT)[0].mT, rnn=cls(3, 4, layers, bidirectional=True, batch_first=True)), (3, T))
+    assert field.size == (T,) and field.box(*([None, 3] if cls is nn.LSTM else [])) == ((0, T),) and field.status == 'exact'
 
 
 @pytest.mark.parametrize('f', [lambda x: x.flip(1), lambda x: x])
@@ -461,6 +523,32 @@ def test_stand_ins_show_what_can_matter(name, inference):
     with torch.inference_mode(inference): assert agreed(net, (2, 8, 8), row=3, col=4) == ((2, 5), (3, 6))
 
 
+CHECKPOINTED = {
+    'before the layer': (lambda s, x, run: s.a(run(lambda y: s.r(s.b(y)), x)), None, ((1, 6), (2, 7))),
+    'up to the layer': (lambda s, x, run: s.a(run(lambda y: s.r(s.b(y)), x)), 'b', ((2, 5), (3, 6))),
+    'twice': (lambda s, x, run: run(s.a, run(lambda y: s.r(s.b(y)), x)), None, ((1, 6), (2, 7))),
+    'with branches': (lambda s, x, run: run(lambda y: s.a(y) + s.b(y), x), None, ((2, 5), (3, 6))),
+    'with a maximum': (lambda s, x, run: run(lambda y: F.max_pool2d(s.a(y), 3, 1, 1), x), None, ((1, 6), (2, 7)))}
+
+
+@pytest.mark.parametrize('reentrant', [False, True])
+@pytest.mark.parametrize('name', CHECKPOINTED)
+@pytest.mark.filterwarnings('ignore:None of the inputs have requires_grad')
+def test_the_probe_through_a_checkpoint(name, reentrant):
+    f, layer, box = CHECKPOINTED[name]
+    def run(part, x): return checkpoint(part, x, use_reentrant=reentrant)
+    net = L(lambda s, x: f(s, x, run), a=nn.Conv2d(2, 2, 3, padding=1), b=nn.Conv2d(2, 2, 3, padding=1), r=nn.ReLU())
+    for p in net.parameters(): p.data.abs_()
+    before = [p.clone() for p in net.parameters()]
+    if reentrant and layer:  # inside it has no gradient, which is said
+        with pytest.warns(UserWarning, match='the gradient finds None'): assert gradient_probe(net, (2, 8, 8), layer, 3, 4) is None
+        return
+    assert gradient_probe(net, (2, 8, 8), layer, 3, 4) == image_box(trace_precedents(net, (2, 8, 8), layer, 3, 4)) == box
+    share = effective_receptive_field(net, torch.rand(2, 8, 8), layer, 3, 4)
+    assert bounding_box(share > 0, (0, 1)) == box or name == 'with a maximum'
+    assert all(p.grad is None and torch.equal(p, was) for p, was in zip(net.parameters(), before))
+
+
 @pytest.mark.parametrize('name', HIDDEN)
 def test_the_probe_says_what_hid_from_it(name):
     f, why = HIDDEN[name]
@@ -470,17 +558,58 @@ def test_the_probe_says_what_hid_from_it(name):
 
 
 CHOSEN = {'gather': lambda s, x: x.gather(3, (s.a(x)*8).long().clamp(0, 7)), 'index': lambda s, x: x[:, :, (x.mean((0, 1, 2))*8).long().clamp(0, 7)], 'grid': lambda s, x: F.grid_sample(x, s.a(x).movedim(1, 3), align_corners=True),
-          'control flow': lambda s, x: s.a(x) if x.sum() > 0 else x, 'unpooled': lambda s, x: F.max_unpool2d(*F.max_pool2d(s.a(x), 2, return_indices=True), 2), 'item': lambda s, x: s.a(x)*x.mean().item()}
-WIDER = {'a masked kernel': lambda s, x: F.conv2d(x, s.a.weight*torch.tensor([1., 1., 0.]), padding=1), 'a diagonal': lambda s, x: s.a(x)*(torch.eye(8) == 0), 'a mask of both': lambda s, x: s.a(x).masked_fill(torch.eye(8, dtype=torch.bool), 0), 'nobody knows': lambda s, x: torch.linalg.matrix_exp(s.a(x))}
+          'control flow': lambda s, x: s.a(x) if x.sum() > 0 else x, 'unpooled': lambda s, x: F.max_unpool2d(*F.max_pool2d(s.a(x), 2, return_indices=True), 2), 'item': lambda s, x: s.a(x)*x.mean().item(),
+          'how many values': lambda s, x: (n := len(x.unique()), s.a(x)*n)[1], 'how many are not zero': lambda s, x: (n := len(x.nonzero()), s.a(x)*n)[1],
+          'how many are chosen': lambda s, x: (n := x[x > .5].numel(), s.a(x)*n)[1], 'how many in a row': lambda s, x: (n := len(x.unique_consecutive()), s.a(x)*n)[1],
+          'how many by a mask': lambda s, x: (n := len(x.masked_select(x > .5)), s.a(x)*n)[1], 'how many bins': lambda s, x: (n := len(torch.bincount((9*x).long().flatten())), s.a(x)*n)[1],
+          'numpy': lambda s, x: s.a(x)*float(x.detach().numpy().mean()), 'tolist': lambda s, x: s.a(x)*x[0, 0, 0].tolist()[0],
+          'how many repeated': lambda s, x: (n := len(torch.arange(8).repeat_interleave((9*x[0, 0, 0]).long())), s.a(x)*n)[1]}
+FIXED = {'how many of a constant': lambda s, x: s.a(x)*len(torch.arange(4).unique()), 'how many under a constant mask': lambda s, x: s.a(x)*len(x[torch.eye(8).expand(x.shape) > 0]),
+         'how many of a shape': lambda s, x: s.a(x)*len(x)*x.numel()}
+WIDER = {'a masked kernel': lambda s, x: F.conv2d(x, s.a.weight*torch.tensor([1., 1., 0.]), padding=1), 'a diagonal': lambda s, x: s.a(x)*(torch.eye(8) == 0), 'a mask of both': lambda s, x: s.a(x).masked_fill(torch.eye(8, dtype=torch.bool), 0), 'nobody knows': lambda s, x: torch.linalg.matrix_exp(s.a(x)),
+         'a kernel that shifts': lambda s, x: F.conv2d(x, F.pad(torch.ones(2, 2, 1, 1), (2, 0, 1, 1)), padding=1), 'a buffer with zeros': lambda s, x: F.conv2d(x, s.b, padding=1),
+         'a real part': lambda s, x: torch.complex(s.a(x), s.a(x).roll(1, 3)).real, 'an imaginary part': lambda s, x: torch.complex(s.a(x), s.a(x).roll(1, 3)).imag,
+         'a part of two': lambda s, x: torch.view_as_real(torch.complex(s.a(x), s.a(x).roll(1, 3)))[..., 0]}
 
 
 @pytest.mark.parametrize('name', [*CHOSEN, *WIDER])
 @pytest.mark.filterwarnings('ignore')
 def test_fields_that_are_not_exact_say_so(name):
     net = L((CHOSEN | WIDER)[name], **parts())
+    net.register_buffer('b', torch.tensor([0., 1, 2]).expand(2, 2, 3, 3).clone())
     want = 'depends on the data' if name in CHOSEN else 'upper bound'
     assert receptive_field(net, (2, 8, 8)).status == want
     assert arithmetic(net, (2, 8, 8)).status.iloc[-1] in (want, 'exact')
+
+
+@pytest.mark.parametrize('name', FIXED)
+def test_sizes_that_no_image_decides_are_exact(name): assert receptive_field(L(FIXED[name], **parts()), (2, 8, 8)).status == 'exact'
+
+
+def kernel(*shape): return torch.rand(shape, generator=torch.Generator().manual_seed(0)) + .1
+
+
+# weights and statistics that are themselves made of the image
+FROM_IMAGE = {
+    'a weight': lambda x: F.conv2d(x, kernel(2, 2, 3, 3)*x[0, 0, 7, 6]),
+    'a bias': lambda x: F.conv2d(x, kernel(2, 2, 3, 3), x[0, 0, 7, 5:7]),
+    'groups': lambda x: F.conv2d(x, kernel(4, 1, 3, 3)*x[0, 1, 0, 0], groups=2),
+    'three dimensions': lambda x: F.conv3d(x[:, None], kernel(1, 1, 2, 3, 3)*x[0, 0, 7, 7])[:, 0],
+    'correlation with a part': lambda x: F.conv2d(x, x[:, :, 5:7, 1:3]),
+    'transposed': lambda x: F.conv_transpose2d(x, kernel(2, 2, 3, 3)*x[0, 0, 7, 6], padding=1),
+    'batch norm': lambda x: F.batch_norm(x, torch.zeros(2), torch.ones(2), x[0, 0, 6, 6:8], x[0, 1, 7, 1:3]),
+    'layer norm': lambda x: F.layer_norm(x, (8,), x[0, 0, 6], x[0, 0, 5]),
+    'group norm': lambda x: F.group_norm(x[:, :, :, :5], 2, x[0, 0, 6, 6:8]),
+    'weight norm': lambda x: torch._weight_norm(kernel(1, 8, 8), x[0, :1, :1, 7:], 0)*x}
+
+
+@pytest.mark.parametrize('name', FROM_IMAGE)
+def test_weights_that_are_made_of_the_image(name):
+    f = FROM_IMAGE[name]
+    x = kernel(1, 2, 8, 8).requires_grad_()
+    grad, = torch.autograd.grad((f(x)[0, :, 3, 4]**2).sum(), x)
+    found = trace_precedents(L(lambda s, x: f(x)), (2, 8, 8), row=3, col=4)
+    assert image_box(found) == bounding_box(grad != 0, (2, 3)) and found.attrs['status'] == 'upper bound'
 
 
 def test_statuses_go_on_and_do_not_spread():
@@ -555,3 +684,25 @@ def test_fields_between_layers_that_do_not_belong_together():
     with pytest.raises(ValueError, match="layer 'layer1' does not depend on what layer 'layer2' returns last"): receptive_field(net, (3, 64, 64), 'layer1', of='layer2')
     with pytest.raises(ValueError, match='of must name a layer that returns a map'): receptive_field(net, (3, 64, 64), of='fc')
     with pytest.raises(KeyError, match="'layer9' is not in the model"): receptive_field(net, (3, 64, 64), of='layer9')
+
+
+# What the lesson builds by hand
+
+@pytest.mark.parametrize('kernels,stride', [((5, 3, 3, 3, 3), 2), ((3,)*6, 1), ((7, 1, 4), 3)])
+def test_the_pencils_version_is_the_tracers(kernels, stride):
+    net = nn.Sequential(*[nn.Conv2d(1, 1, ks, stride, ks//2) for ks in kernels])
+    assert field_sizes(kernels, stride) == [receptive_field(net, (1, 90, 90), str(n)).size[0] for n in range(len(kernels))]
+
+
+@pytest.mark.parametrize('ks,stride,padding,row', [(3, 2, 0, 1), (5, 2, 2, 4), (4, 3, 1, 5), (3, 1, 1, 0)])
+def test_one_step_back(ks, stride, padding, row):
+    rows = [r for r in came_from([row], ks, stride, padding) if 0 <= r < 30]
+    d = trace_precedents(nn.Conv2d(1, 1, ks, stride, padding), (1, 30, 30), row=row, col=row)
+    assert image_box(d)[0] == (rows[0], rows[-1]+1) and rows == list(range(rows[0], rows[-1]+1))
+
+
+def test_the_sheet_has_the_formulas_that_the_lesson_tells():
+    openpyxl = pytest.importorskip('openpyxl')
+    sheet, lesson = openpyxl.load_workbook(root/'nbs'/'conv-example.xlsx')['conv'], (root/'nbs'/'05_receptive_fields.ipynb').read_text(encoding='utf-8')
+    assert sheet['AL5'].value == '=MAX(0,SUMPRODUCT(AC6:AE8,$AJ$16:$AL$18))' and f"`{sheet['AL5'].value}`" in lesson
+    assert sheet['AM5'].value == '=MAX(0,SUMPRODUCT(AE6:AG8,$AJ$16:$AL$18))'  # two columns further, the same filter

@@ -27,7 +27,7 @@ from convlab.study import activations, recording
 from convlab.study.activations import record_activations
 from convlab.models import simple_cnn
 from convlab.study.recording import Reduction, Series, Statistic, Units, add_up, statistics
-from convlab.stats import ActivationStats
+from convlab.stats import ActivationStats, kaiming_init, layer_outputs
 
 torch.set_num_threads(1)
 
@@ -185,6 +185,22 @@ def test_huge_and_tiny_numbers_have_a_finite_deviation(big):
     both = record([x, -x], [0, 0])[0]
     np.testing.assert_allclose(both['std'], torch.cat([x, -x]).double().std(), rtol=1e-9)
     np.testing.assert_allclose(both['mean'], 0, atol=abs(big)*1e-12)
+
+
+@pytest.mark.parametrize('kwargs', [{}, dict(with_hist=True), dict(include_paramless=True)])
+def test_a_model_without_numbers_is_refused_in_words(kwargs):
+    with torch.device('meta'): model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    with pytest.raises(ValueError, match='model must have numbers; .* on the device meta'), record_activations(model, **kwargs): model(torch.rand(2, 3, device='meta'))
+
+
+@pytest.mark.parametrize('big', [1e40, 1e150, -1e150, 1e200, 1e300])
+def test_double_precision_is_kept(big):
+    "Deviations overflow from some 1e150, since they are added up as squares; means, shares and histograms do not."
+    x = big*torch.linspace(.5, 1., 4096, dtype=torch.float64)
+    rows = record([x, -x], [0, 1])[0]
+    np.testing.assert_allclose(rows['mean'], [.75*big, -.75*big], rtol=1e-12)
+    np.testing.assert_allclose(rows['std'], [x.std() if abs(big) < 1e151 else float('inf')]*2, rtol=1e-9)
+    assert rows['near_zero'].tolist() == [float(big < 0), float(big > 0)] and rows['hist'][0, -1 if big > 0 else 0] == 4096
 
 
 @settings(max_examples=40, deadline=None)
@@ -1120,3 +1136,29 @@ def test_batches_that_never_reached_the_model_are_counted():
     ours = ActivationStats(every=2)
     train([ours, Skip()])
     assert ours.to_frame().query("layer == '4'").batch.tolist() == [0, 2, 6, 8]
+
+
+# -- one look, and first weights -----------------------------------------------------------------------------------------
+
+def test_layer_outputs_are_those_of_the_layers():
+    model, x = simple_cnn(), torch.randn(4, 1, 28, 28)
+    outs = layer_outputs(model, x)
+    assert list(outs) == ['0.0', '1.0', '2.0', '3.0', '4'] and torch.equal(outs['0.0'], model[0][0](x))
+    assert torch.equal(outs['4'].flatten(1), model(x)) and not outs['4'].requires_grad
+    assert torch.equal(layer_outputs(model, x, nn.ReLU)['0.1'], outs['0.0'].relu()) and hooks(model) == 0
+
+
+def test_layer_outputs_leave_no_hook_after_an_error():
+    model = simple_cnn()
+    with pytest.raises(RuntimeError): layer_outputs(model, torch.randn(4, 3, 28, 28))
+    assert hooks(model) == 0
+
+
+@pytest.mark.parametrize('times', [.5, 1, 2])
+def test_kaiming_init_is_pytorchs(times):
+    model = nn.Sequential(nn.Conv2d(2, 6, 3), nn.Conv2d(6, 6, 3, groups=3), nn.Linear(40, 7, bias=False))
+    torch.manual_seed(0)
+    assert kaiming_init(model, times) is model
+    torch.manual_seed(0)
+    for m in model: torch.testing.assert_close(m.weight, times*nn.init.kaiming_normal_(torch.empty_like(m.weight), nonlinearity='relu'))
+    assert not model[0].bias.any()

@@ -165,6 +165,23 @@ def test_fit_needs_a_batch_and_two_loaders(dls, path):
     with pytest.raises(ValueError, match='dls must have two loaders'): fit(simple_cnn, DataLoaders(dls.train))
 
 
+class Stream(torch.utils.data.IterableDataset):
+    "Digits one after the other, and nobody knows how many."
+    def __iter__(self): return iter([(torch.rand(1, 28, 28), torch.tensor(i % 10)) for i in range(8)])
+
+
+class Counted(Stream):
+    def __len__(self): return 8
+
+
+def test_fit_needs_to_know_how_many_batches_there_are(dls):
+    unknown, known = [torch.utils.data.DataLoader(cls(), batch_size=4) for cls in (Stream, Counted)]
+    for loaders, name in (((unknown, dls.valid), 'train'), ((dls.train, unknown), 'valid'), ((DataLoader(Stream(), bs=4), dls.valid), 'train')):
+        with pytest.raises(TypeError, match=rf'dls\.{name} must know how many batches it has; a .* over a Stream has no length'):
+            fit(simple_cnn, DataLoaders(*loaders))
+    assert fit(simple_cnn, DataLoaders(known, known), progress=False).train_iter == 2
+
+
 # The chapter's training cells: same names, same calls, only the digits come from elsewhere
 
 @pytest.fixture

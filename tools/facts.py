@@ -82,7 +82,7 @@ def readme(index: str) -> tuple[str, dict]:  # Markdown, and the pictures it sho
     for cell in json.loads(index)['cells']:
         src = ''.join(cell['source'])
         if cell['cell_type'] == 'markdown':
-            text.append(re.sub(r'\]\(((?:\w+/)?\w+\.ipynb)\)', r'](nbs/\1)', src))
+            text.append(re.sub(r'\]\(((?:\w+/)?\w+\.(?:ipynb|md))\)', r'](nbs/\1)', src))
             continue
         if src.startswith(setup_mark): continue
         alt = re.search(r'^#\| fig-alt: (.*)$', src, re.M)
@@ -119,7 +119,7 @@ def pages(static: Path, nbs: Path) -> dict:  # `{path: text}`
     import glossary  # these two import the library, which needs an environment
     from convlab.course.quiz import page
     return {nbs/'questions.md': page(json.loads((static/'questions.json').read_text(encoding='utf-8'))),
-            nbs/'glossary.ipynb': glossary.page(glossary.entries(static.parent.parent))}
+            nbs/'glossary.md': glossary.page(glossary.entries(static.parent.parent))}
 
 
 def differing(root: Path) -> dict:

@@ -7,7 +7,6 @@ import argparse
 import json
 import re
 import sys
-from hashlib import sha1
 from itertools import groupby
 from pathlib import Path
 
@@ -18,7 +17,7 @@ root = Path(__file__).resolve().parent.parent
 kept = re.compile(r'(\[!\[[^\]]*\]\([^)]*\)\]\([^)]*\)|!?\[[^\]]*\]\([^)]*\)'
                   r'|```.*?```|``[^`]+``|`[^`]+`|\$\$.*?\$\$|\$[^$\n]+\$'
                   r'|^ {0,3}[#>|][^\n]*$|<[^>\n]+>|https?://\S+)', re.M | re.S)
-ours = re.compile(r'\[([^\]]+)\]\(glossary\.ipynb#[^)]*\)')
+ours = re.compile(r'\[([^\]]+)\]\(glossary\.(?:md|ipynb)#[^)]*\)')
 
 
 def entries(root: Path = root) -> list[dict]:
@@ -32,24 +31,20 @@ def anchor(heading: str) -> str:
 
 
 def page(terms: list[dict]) -> str:
-    "The notebook of the glossary, with a heading for each term."
-    def cell(text):
-        at = sha1(text[:40].encode()).hexdigest()[:8]
-        return {'cell_type': 'markdown', 'id': at, 'metadata': {}, 'source': text.splitlines(True)}
+    """The glossary in Markdown, with a heading for each term.
 
+    It is no notebook: JupyterLab opens a page at the word that a link names, but a notebook at its top."""
     def paragraph(t):
         others = [a for a in t['aliases'] if not plural(a, t)]
         also = f" Also: {', '.join(others)}." if others else ''
         return f"### {t['term']}\n\n{t['sentence']}{also} ([{t['lesson']}]({t['lesson']}.ipynb#{anchor(t['heading'])}))"
 
     def plural(a, t): return a.lower().startswith(t['term'].lower()) or a.endswith('s') and a[:-1] in t['aliases']
-    cells = [cell('# Glossary\n\nThe words of the course, a sentence each, and where each is taught. '
-                  'The first use of a word in a lesson leads here.')]
+    parts = ['# Glossary', 'The words of the course, a sentence each, and where each is taught. '
+             'The first use of a word in a lesson leads here.']
     for letter, some in groupby(sorted(terms, key=lambda t: t['term'].lower()), key=lambda t: t['term'][0].upper()):
-        cells.append(cell('\n\n'.join([f'## {letter}', *map(paragraph, some)])))
-    nb = {'cells': cells, 'nbformat': 4, 'nbformat_minor': 5,
-          'metadata': {'kernelspec': {'display_name': 'python3', 'language': 'python', 'name': 'python3'}}}
-    return json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n'
+        parts += [f'## {letter}', *map(paragraph, some)]
+    return '\n\n'.join(parts) + '\n'
 
 
 def linked(texts: list[str], terms: list[dict]) -> list[str]:
@@ -64,7 +59,7 @@ def linked(texts: list[str], terms: list[dict]) -> list[str]:
         marked = m.string[max(0, m.start()-1):m.start()] == '*' == m.string[m.end():m.end()+1]
         if t['term'] in seen or t.get('marked') and not marked: return m[0]
         seen.add(t['term'])
-        return f"[{m[0]}](glossary.ipynb#{anchor(t['term'])})"
+        return f"[{m[0]}](glossary.md#{anchor(t['term'])})"
 
     def once(text):
         parts = kept.split(ours.sub(r'\1', text))

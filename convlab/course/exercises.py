@@ -117,10 +117,10 @@ def _usual(got, want, tol):
     got = _stacked(got)
     if not (isinstance(got, np.ndarray) and isinstance(want, np.ndarray)): return ''
     if want.ndim > 1 and _same(got, np.swapaxes(want, -1, -2), tol):
-        return 'That is the right answer transposed: rows and columns are exchanged.'
+        return 'That is the right answer transposed: rows and columns are swapped.'
     if got.shape != want.shape: return _usual_shape(got.shape, want.shape)
     if not np.isfinite(got).all(): return 'There are numbers in it that are infinite or not numbers at all.'
-    if want.any() and _same(got, np.asarray(-want), tol): return 'That is the right answer with its sign exchanged.'
+    if want.any() and _same(got, np.asarray(-want), tol): return 'That is the right answer with the wrong sign.'
     for axis in range(want.ndim):
         if want.ndim > 1 and _same(got, np.flip(want, axis), tol):
             return f'That is the right answer flipped along axis {axis}.'
@@ -139,19 +139,19 @@ def _usual_factor(got, want, tol):
 def _parts(got): return tuple(map(np.asarray, got)) if isinstance(got, np.ndarray) and got.ndim else (got,)
 
 def _usual_pair(got, want, tol):
-    if len(got) != len(want): return f'This takes {len(want)} answers, and there came {len(got)}.'
+    if len(got) != len(want): return f'This takes {len(want)} answers, and you gave {len(got)}.'
     fine = [_same(g, w, tol) for g,w in zip(got, want)]
     if len(want) != 2 or not any(fine): return ''
     return 'The first of the two is right.' if fine[0] else 'The second of the two is right.'
 
 def _usual_shape(got, want):
-    if len(got) != len(want): return f'It should have {_axes(len(want))}, and has {_axes(len(got))}.'
+    if len(got) != len(want): return f'It should have {_axes_in_words(len(want))}, and has {_axes_in_words(len(got))}.'
     if sorted(got) == sorted(want): return 'The sizes are right, but in another order.'
     off = {g-w for g,w in zip(got, want)} - {0}
-    where = 'along an axis or several' if len(want) > 1 else 'in the row'
+    where = 'along one axis or more' if len(want) > 1 else 'in the row'
     return f"It has {abs(min(off))} too {'many' if min(off) > 0 else 'few'} {where}." if len(off) == 1 else ''
 
-def _axes(n): return f'{n or "no"} {"axis" if n == 1 else "axes"}'
+def _axes_in_words(n): return f'{n or "no"} {"axis" if n == 1 else "axes"}'
 
 # %% ../../nbs/course/exercises.ipynb #1e43d3a2
 def _untried(v): return v is None or v is ... or v is NotImplemented
@@ -215,7 +215,7 @@ def call(
     try: got = f(*map(_copied, args), **{k: _copied(v) for k,v in kwargs.items()})
     except NotImplementedError: raise Unanswered() from None
     except Wrong: raise
-    except Exception as e:
+    except (Exception,SystemExit) as e:
         if isinstance(e, NameError) and idle(f): raise Unanswered() from None # `return answer`, and no answer yet
         raise Wrong(_where(e), on, got=f'{type(e).__name__}: {e}') from None
     if _untried(got) and not none: raise Unanswered('' if idle(f) else 'It returns nothing. Is a `return` missing?')
@@ -326,7 +326,8 @@ def _tried(ex, answer):
         with _own_random(), torch.enable_grad(): return ex.check(answer)
     except Wrong: raise
     except NotImplementedError: raise Unanswered() from None
-    except Exception as e: raise Wrong('The check could not use this answer.', got=f'{type(e).__name__}: {e}') from e
+    except (Exception,SystemExit) as e:
+        raise Wrong('The check could not use this answer.', got=f'{type(e).__name__}: {e}') from e
 
 # %% ../../nbs/course/exercises.ipynb #5e6ca905
 def _solution(ex): return f'[a solution](solutions/{ex.lesson}.ipynb)'
@@ -383,7 +384,7 @@ def hint(
 def reset(
     name:str, # of the exercise
 ):
-    "Begin an exercise anew: what is remembered of it goes, its hints begin with the first. Your cell stays as it is."
+    "Start an exercise over: its record is cleared, and its hints begin with the first. Your cell stays as it is."
     ex = _find(name)
     ex.given = 0
     update('exercises', name, lambda entry: {})
@@ -429,7 +430,8 @@ def measured(
     if not (_number(guess) and _number(value)): return print(f'{text}.')
     ratio = max(abs(guess), abs(value))/min(abs(guess), abs(value)) if guess*value > 0 else 0
     apart = _written(abs(guess-value), 'points' if unit == '%' else unit)
-    how = f'{ratio:.2g} times too {"much" if abs(guess) > abs(value) else "little"}' if ratio >= 1.5 else f'{apart} off'
+    times = f'{ratio:,.0f}' if ratio >= 10 else f'{ratio:.2g}'
+    how = f'{times} times too {"much" if abs(guess) > abs(value) else "little"}' if ratio >= 1.5 else f'{apart} off'
     print(f'{text}: {how}.')
 
 # %% ../../nbs/course/exercises.ipynb #844fdcb4

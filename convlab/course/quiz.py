@@ -126,6 +126,7 @@ def _answer(q, words=False, how=''):
 
 def _folded(summary, text): return f'<details><summary>{summary}</summary><blockquote>{text}</blockquote></details>'
 
+# %% ../../nbs/course/quiz.ipynb #b3d1c0df
 def _options(q):
     "What may be answered, and what is said to it."
     if 'choices' in q: return [(c['text'], c['feedback']) for c in q['choices']]
@@ -159,7 +160,8 @@ def page(
     return '\n\n'.join(text) + '\n'
 
 # %% ../../nbs/course/quiz.ipynb #1edd4f66
-_scheduler = Scheduler(learning_steps=(), relearning_steps=(), maximum_interval=365, enable_fuzzing=False) # in whole days
+# in whole days, a year at most
+_scheduler = Scheduler(learning_steps=(), relearning_steps=(), maximum_interval=365, enable_fuzzing=False)
 _known = {1: Rating.Again, 2: Rating.Hard, 3: Rating.Good} # how much of it
 
 def _card(entry):
@@ -181,7 +183,9 @@ def _note(q, mark, first=True): # the entry
     def change(entry):
         now = time.time()
         entry |= {'tried': entry.get('tried', 0)+1, 'last': now}
-        if first: entry |= {'streak': entry.get('streak', 0)+1 if mark == 3 else 0, 'card': _scheduled(entry, mark, now)}
+        if first:
+            streak = entry.get('streak', 0)+1 if mark == 3 else 0
+            entry |= {'streak': streak, 'card': _scheduled(entry, mark, now)}
         return entry | ({'right': entry.get('right', now)} if mark == 3 else {})
     return update('questions', str(q['n']), change)
 
@@ -244,6 +248,7 @@ def _converse(q, words, read=input): # raises `EOFError` where nobody answers
     if words: mark = _marked(read)
     print(_again(_note(q, mark)))
 
+# %% ../../nbs/course/quiz.ipynb #b3d1c0de
 def _typed(q, read): # 3 if the first answer is right, else 1
     mark = None
     while given := read('Your answer, or Enter to see it: ').strip():

@@ -52,7 +52,7 @@ class KernelLab(Settable):
     ):
         given = None if image is None else dict(_picture(image), name=kind('name', name, str, 'a string'))
         weights = [[0,0,0],[0,1,0],[0,0,0]] if kernel is None else _kernel(kernel)
-        own,shown = (None,name) if given else (_picture(_strokes()),'strokes') # None: the given one, which is there once
+        own,shown = (None,name) if given else (_picture(_strokes()),'strokes') # None: the given one
         super().__init__(given=given, image=own, picture=shown, kernel=weights, pin=None, task=None, solved=[])
 
     @property

@@ -48,6 +48,7 @@ def _windows(shape, out, kernel, stride, before, dilation=1):
     each = zip(out[1:], *map(_pair, (kernel, stride, before, dilation)))
     return [[[o*s - b + t*d for t in range(k)] for o in range(n)] for n,k,s,b,d in each]
 
+# %% ../../nbs/draw/way.ipynb #f1aba55e
 _beyond = dict(zeros=lambda i,n: -1, circular=lambda i,n: i % n, replicate=lambda i,n: min(max(i, 0), n-1),
                reflect=lambda i,n: abs(i) if i < n else 2*(n-1)-i) # what a place outside the picture looks at
 
@@ -172,6 +173,7 @@ def plain_network(
         layers.append(dict(layer, signed=signed))
     return dict(input=[1,size,size], layers=layers)
 
+# %% ../../nbs/draw/way.ipynb #bef45eba
 def _check_weights(found):
     count = sum(p.numel() for _,m in found for p in m.parameters())
     if count > _most:
@@ -301,8 +303,7 @@ class WayLab(Settable):
     ):
         model = way_net() if model is None else model
         network = plain_network(model, size)
-        # as it is now: training goes on without the page
-        self._net = nn.Sequential(*[_own(m).float() for _,m in _found(model)])
+        self._net = nn.Sequential(*[_own(m).float() for _,m in _found(model)]) # a copy, as it is now
         shape = network['layers'][-1]['shape']
         if classes is None: classes = range(shape[0])
         classes = [str(c) for c in kind('classes', classes, Iterable, 'a list of names')]
@@ -310,7 +311,8 @@ class WayLab(Settable):
             raise ValueError(f"classes must name the {shape[0]} scores of the model; got {len(classes)} names")
         if image is None: image = _digits()[3] if size == 28 else torch.zeros(size, size)
         super().__init__(network=network, classes=classes, mean=number('mean', mean), std=number('std', std, above=0),
-                         samples=_shipped()['digits'] if size == 28 else None, image=_picture(image, size), point=_place(point, network))
+                         samples=_shipped()['digits'] if size == 28 else None, # those to begin with
+                         image=_picture(image, size), point=_place(point, network))
 
     @property
     def image(self) -> list: # rows of whole numbers from 0, paper, to 255, ink; fractions from 0 to 1 are taken too

@@ -71,13 +71,14 @@ def fragment(
 ) -> str: # HTML
     "A live piece as HTML that needs nothing else."
     data = json.dumps(state, separators=(',',':'), allow_nan=False).replace('<', '\\u003c')
-    return f'''<div class="convlab-place" data-piece="{id}" data-module="{module}">{still}<script>(place => {{
+    return f'''<div class="convlab-place" data-piece="{id}" data-module="{module}">{still}<script>(() => {{
 "use strict"
 {_script(module)}
-mountPiece(place, livePiece, {data})
-}})(document.currentScript.parentElement)</script></div>'''
+mountPiece(livePiece, {data})
+}})()</script></div>'''
 
-_saved = re.compile(r'(data-module="([\w.]+)">.*?"use strict"\n).*?(?=\nmountPiece\(place, livePiece, )', re.S)
+# %% ../../nbs/draw/widgets.ipynb #39741f8d
+_saved = re.compile(r'(data-module="([\w.]+)">.*?"use strict"\n).*?(?=\nmountPiece\(livePiece, )', re.S)
 
 def refreshed(
     output:str, # HTML that holds fragments

@@ -141,5 +141,5 @@ def download_link(
     "A link that holds the file: a click downloads it, in any notebook, wherever it lies."
     from IPython.display import HTML
     path = Path(path)
-    data = b64encode(path.read_bytes()).decode()
-    return HTML(f'<a download="{path.name}" href="data:application/octet-stream;base64,{data}">Download {path.name}</a>')
+    data = f'data:application/octet-stream;base64,{b64encode(path.read_bytes()).decode()}'
+    return HTML(f'<a download="{path.name}" href="{data}">Download {path.name}</a>')

@@ -5,7 +5,7 @@ const labStyle = `
 .kernel-lab {display:grid;gap:12px 24px;grid-template:"bar bar bar" "picture kernel map" "why why tasks"/minmax(0,1fr) auto minmax(0,1fr);margin-top:8px;
 > * {min-width:0}
 .cells {display:grid;gap:2px;width:max-content}
-.cells input {width:var(--cell);height:var(--cell);min-height:0;padding:0;text-align:center;border-radius:3px;font-size:calc(var(--cell)*.33);cursor:ns-resize;touch-action:none}
+.cells input {width:var(--cell);height:var(--cell);min-height:0;padding:0;text-align:center;border-radius:3px;font-size:calc(5.5px + var(--cell)*.15);cursor:ns-resize;touch-action:none}
 .cells [aria-invalid=true] {outline:3px dashed var(--bad)}
 .kernel {display:flex;flex-wrap:wrap;gap:8px 16px;align-content:start;max-width:300px;h4,p {width:100%;margin:0} > .row {flex:1 150px;align-self:start}}
 .caption {font-size:12px;margin:4px 0 0}
@@ -72,7 +72,7 @@ function kernelFields({ change, warn }) {
     kernel.forEach((row, a) => row.forEach((v, b) => {
       const input = inputs[a][b]
       if (document.activeElement !== input || readNumber(input.value) !== v) {
-        input.value = written(v, 3)
+        input.value = written(v, kernel.length < 5 ? 3 : 2)
         input.setAttribute('aria-invalid', false)
       }
       Object.assign(input.style, { background: colorOf(v, lim, true), color: letterColor(v, lim, true) })

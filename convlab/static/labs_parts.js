@@ -69,7 +69,7 @@ export function dial({ label, min, max, step = 1, log = false, change, warn }) {
     warn(said)
     if (!wrong) change(v)
   }
-  return Object.assign(make('div', { className: 'dial' }, make('label', { for: id, textContent: label }), range, field), { show })
+  return Object.assign(make('div', { className: 'dial' }, make('label', { htmlFor: id, textContent: label }), range, field), { show })
 }
 
 // A dial for each of [[name in the state, label, least, most, step, log], …].

@@ -16,7 +16,7 @@ export class LiveModel {
     this.emit('saved')
   }
   on(event, listener) { this.listeners.set(event, [...(this.listeners.get(event) ?? []), listener]) }
-  off(event, listener) { this.listeners.set(event, (this.listeners.get(event) ?? []).filter(f => listener && f !== listener)) }
+  off(event, listener) { this.listeners.set(event, this.listeners.get(event).filter(f => f !== listener)) }
   emit(event) { for (const listener of this.listeners.get(event) ?? []) listener() }
   // From now on Python and the page have one state. Python's is the truth.
   join(line) {
@@ -32,12 +32,13 @@ export class LiveModel {
       line.on(`change:${name}`, follow)
       if (JSON.stringify(line.get(name)) !== JSON.stringify(this.state[name])) follow()
     }
-    this.emit('joined')
   }
 }
 
-// Build `piece` in place of its still picture. The place names the model in the kernel, if there was one.
-export function mountPiece(place, piece, state) {
+// Build `piece` in place of its still picture. The place is around the script that is running; VS Code runs a copy of the script
+// elsewhere, and there it is the first place that still has its script. It names the model in the kernel, if there was one.
+export function mountPiece(piece, state) {
+  const place = document.currentScript?.closest('.convlab-place') ?? document.querySelector('.convlab-place:has(> script)')
   const id = place.dataset.piece, pieces = globalThis.convlabPieces ??= new Map()
   const siblings = pieces.get(id) ?? [], before = siblings.find(o => !o.root.isConnected)
   if (before) { // the notebook stored its output anew: the same piece lives on, focus and all

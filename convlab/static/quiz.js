@@ -37,7 +37,7 @@ export default {
     const form = make('form', { onsubmit: e => { e.preventDefault(); submit() } },
       make('fieldset', {}, make('legend', { innerHTML: `<strong>${number}.</strong> ${question}` }), ...options, ...words ? [field] : []),
       make('div', { className: 'row' }, ...choices.length || words ? [] : [field], make('button', { type: 'submit', textContent: words ? 'Compare' : 'Check' }), show))
-    dress(el, quizStyle).append(form, answer, judged, reply)
+    dress(el, quizStyle).append(form, ...words ? [answer, judged, reply] : [reply, answer])
     el.classList.add('quiz')
 
     function reveal() { model.set('shown', true); model.save_changes(); follow() }

@@ -47,7 +47,7 @@ function ringColor(title, change, warn) {
   let now = [0, 0, 0]
   for (const d of dials) for (const input of d.querySelectorAll('input')) input.setAttribute('aria-label', `${title}: ${d.textContent}${input.type === 'text' ? ', as a number' : ''}`)
   picker.oninput = () => change([1, 3, 5].map(k => parseInt(picker.value.slice(k, k + 2), 16)))
-  const el = make('div', { className: 'panel' }, make('div', { className: 'head' }, make('h4', {}, make('label', { for: id, textContent: title })), picker), ...dials)
+  const el = make('div', { className: 'panel' }, make('div', { className: 'head' }, make('h4', {}, make('label', { htmlFor: id, textContent: title })), picker), ...dials)
   return { el, show(color) { now = color; picker.value = ringHex(color); dials.forEach((d, c) => d.show(color[c])) } }
 }
 

@@ -15,6 +15,7 @@ const strideStyle = `
   .frac { display: inline-flex; flex-direction: column; vertical-align: middle; text-align: center; line-height: 1.35; margin: 0 3px }
   .frac :first-child { border-bottom: 1px solid currentColor; padding: 0 3px }
   code { font: 12.5px/1.5 ui-monospace, Menlo, Consolas, monospace; background: none; color: inherit; padding: 0; overflow-wrap: anywhere }
+  .dials > .panel { margin-top: 8px }
   .stage { order: -1 }
   @container (min-width: 720px) { grid: auto 1fr auto / 290px minmax(0, 1fr); .stage { order: 0 } .dials { grid-area: 1 / 1 / 3 / 2 } .wide { grid-column: 1 / -1 } }
 }

@@ -48,7 +48,7 @@ export function dress(el, style = '') {
 export function make(tag, properties = {}, ...children) {
   const el = document.createElement(tag)
   for (const [name, value] of Object.entries(properties)) {
-    if (name.includes('-') || name === 'role' || name === 'for') el.setAttribute(name, value)
+    if (name.includes('-')) el.setAttribute(name, value)
     else el[name] = value
   }
   el.append(...children)
@@ -114,18 +114,13 @@ export function messages() {
 
 // At most one `paint` for each frame of the screen, however often it is asked for.
 export function perFrame(paint) {
-  let asked = false
-  return () => {
-    if (asked) return
-    asked = true
-    requestAnimationFrame(() => { asked = false; paint() })
-  }
+  let asked = null
+  return () => { asked ??= requestAnimationFrame(() => { asked = null; paint() }) }
 }
 
 // Numbers as people write them: at most `digits` after the point, with a real minus.
 export function written(v, digits = 2) {
-  const text = Math.abs(v) >= 1e5 ? v.toPrecision(4) : v.toFixed(digits)
-  return (text.includes('.') && !text.includes('e') ? text.replace(/\.?0+$/, '') : text).replace(/^-0$/, '0').replace('-', '−')
+  return (Math.abs(v) >= 1e5 ? v.toPrecision(4) : String(Number(v.toFixed(digits)))).replace('-', '−')
 }
 
 // The picture language: the same colors as convlab.draw.plotting.
@@ -181,14 +176,14 @@ function pixelSheet(h, w) {
 
 // Paint `values` (row by row, `h` by `w`) on a context, a cell `cell` CSS pixels wide, from `left`, `top` on.
 // Cells are framed where they are wide enough, and have their numbers where these can be read.
-export function paintMap(ctx, values, h, w, { cell, lim, signed = false, left = 0, top = 0, numbers = cell >= 24, digits = 2, room = 1 }) {
+export function paintMap(ctx, values, h, w, { cell, lim, signed = false, left = 0, top = 0, numbers = cell >= 24, room = 1 }) {
   const sheet = pixelSheets[[h, w]] ??= pixelSheet(h, w), table = colorTables[+signed], full = (lim ?? largest(values)) * room
   for (let k = 0; k < h * w; k++) sheet.pixels[k] = table[shade(values[k], full, signed)]
   sheet.ctx.putImageData(sheet.data, 0, 0)
   ctx.imageSmoothingEnabled = false
   ctx.drawImage(sheet.canvas, left, top, w * cell, h * cell)
   if (cell >= 7) paintFrames(ctx, h, w, cell, left, top)
-  if (numbers) paintNumbers(ctx, values, h, w, { cell, full, signed, left, top, digits })
+  if (numbers) paintNumbers(ctx, values, h, w, { cell, full, signed, left, top })
   ctx.strokeStyle = '#8a8f98'
   ctx.lineWidth = 1
   ctx.strokeRect(left + .5, top + .5, w * cell - 1, h * cell - 1)
@@ -200,11 +195,13 @@ function paintFrames(ctx, h, w, cell, left, top) {
   for (let j = 1; j < w; j++) ctx.fillRect(left + j * cell - .5, top, 1, h * cell)
 }
 
-function paintNumbers(ctx, values, h, w, { cell, full, signed, left, top, digits }) {
+// With two digits after the point, or as many as can be read.
+function paintNumbers(ctx, values, h, w, { cell, full, signed, left, top }) {
   ctx.textAlign = 'center'
   ctx.textBaseline = 'middle'
-  const texts = Array.from(values, v => written(v, digits)), longest = Math.max(...texts.map(t => t.length), 3)
-  ctx.font = `${Math.min(14, cell * .42, cell * 1.45 / longest)}px ui-monospace, Menlo, Consolas, monospace`
+  const size = texts => Math.min(14, cell * .42, cell * 1.45 / Math.max(...texts.map(t => t.length)))
+  const texts = [2, 1, 0].map(digits => Array.from(values, v => written(v, digits))).find((all, digits) => size(all) > 9 || digits === 2)
+  ctx.font = `${size(texts)}px ui-monospace, Menlo, Consolas, monospace`
   for (let k = 0; k < h * w; k++) {
     ctx.fillStyle = letterColor(values[k], full, signed)
     ctx.fillText(texts[k], left + (k % w + .5) * cell, top + (Math.floor(k / w) + .5) * cell)

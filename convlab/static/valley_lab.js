@@ -18,6 +18,7 @@ const valleyStyle = `
   .start { fill: var(--page); stroke: var(--accent); stroke-width: 2 }
   .rule { stroke: var(--positive); stroke-dasharray: 2 3 }
   .now { margin-top: 8px }
+  .row { margin-top: 6px }
   .dips { margin: 0; padding: 0 0 0 18px }
   table { border-collapse: collapse; font-size: 13px; margin: 0; width: 100% }
   :is(td, th) { padding: 3px 8px; text-align: right; border-bottom: 1px solid var(--line); background: none; font-variant-numeric: tabular-nums }
@@ -38,13 +39,13 @@ function valleySvg(tag, attributes = {}, ...children) {
 }
 
 // A frame with ticks: places for x and y in pixels, and its elements.
-function valleyFrame(svg, { width, height, x: [left, right], y: [low, high], xLabel, yLabel }) {
+function valleyFrame(svg, { width, height, x: [left, right], y: [low, high], xLabel, yLabel, yAt = 1 }) {
   const [l, b, t, r] = [38, 24, 10, 14], px = v => l + (v - left) / (right - left) * (width - l - r), py = v => height - b - (v - low) / (high - low) * (height - b - t)
   for (const [name, v] of Object.entries({ width, height, viewBox: `0 0 ${width} ${height}` })) svg.setAttribute(name, v)
   const parts = []
   for (const v of valleyTicks(left, right, width / 70)) parts.push(valleySvg('line', { class: 'tick', x1: px(v), x2: px(v), y1: t, y2: height - b }), valleySvg('text', { x: px(v), y: height - 8, 'text-anchor': 'middle' }, written(v)))
   for (const v of valleyTicks(low, high, height / 40)) parts.push(valleySvg('line', { class: 'tick', x1: l, x2: width - r, y1: py(v), y2: py(v) }), valleySvg('text', { x: l - 5, y: py(v) + 4, 'text-anchor': 'end' }, written(v)))
-  parts.push(valleySvg('text', { x: width - r - 4, y: height - b - 6, 'text-anchor': 'end' }, xLabel), valleySvg('text', { x: width - r - 4, y: t + 10, 'text-anchor': 'end' }, yLabel))
+  parts.push(valleySvg('text', { x: width - r - 4, y: height - b - 6, 'text-anchor': 'end' }, xLabel), valleySvg('text', { x: yAt * (width - r - 4), y: t + 10, 'text-anchor': 'end' }, yLabel))
   return { px, py, left: l, bottom: height - b, unit: (right - left) / (width - l - r), parts }
 }
 
@@ -72,7 +73,7 @@ function valleyReach(ws) {
 // The valley, the balls on it, and in each dip the narrowest cup that holds steps of this rate.
 function valleyScene(svg, s, paths, width) {
   const height = Math.round(Math.max(240, Math.min(380, width * .62))), shown = paths.map(ws => ws.slice(0, s.at + 1)), k = valleyReach(shown.flat())
-  const f = valleyFrame(svg, { width, height, x: [1.75 - 4.75 * k, 1.75 + 4.75 * k], y: [-.4 * k * k, 9 * k * k], xLabel: 'weight', yLabel: 'loss' })
+  const f = valleyFrame(svg, { width, height, x: [1.75 - 4.75 * k, 1.75 + 4.75 * k], y: [-.4 * k * k, 9 * k * k], xLabel: 'weight', yLabel: 'loss', yAt: .6 })
   const [first, last] = [1.75 - 4.75 * k, 1.75 + 4.75 * k], n = 400, ground = Array.from({ length: n + 1 }, (_, i) => first + (last - first) * i / n)
   const at = w => [f.px(w), Math.max(-50, f.py(valleyAt(w).loss))], id = freshId('clip')
   const c = valleyHolds(valleyRate(s, Math.min(s.at, s.steps - 1), s.steps), s.momentum), tall = 2.2 * k

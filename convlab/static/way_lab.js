@@ -52,7 +52,7 @@ const wayKeys = 'Arrow keys walk, Enter pins.'
 class Way {
   constructor(model, warn, paint) {
     const layers = wayReady(model.get('network')), last = layers.length - 1, n = layers[0].h
-    Object.assign(this, { model, warn, paint, layers, last, n, image: new Uint8ClampedArray(n * n), hover: null, pen: false })
+    Object.assign(this, { model, warn, paint, layers, last, n, image: new Uint8ClampedArray(n * n) })
     this.classes = layers[last].flat ? model.get('classes') : []
     this.load()
     const { maps, h, w } = layers[1] // to begin with, the first layer's map with the largest number is enlarged

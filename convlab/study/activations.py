@@ -89,6 +89,7 @@ class Recorder:
 
     def note(self, key, batch, x):
         if not x.numel(): return # no examples for this layer: no numbers to note
+        if x.is_meta: raise ValueError("model must have numbers; what it puts out is on the device meta")
         x = x.detach().as_subclass(Tensor) # fastai's own kinds of tensor take longer for everything
         if key not in self.series: self.series[key] = Series(self.statistics, self.options.max_batches)
         phase,i,part = key

@@ -16,11 +16,19 @@ from torch import nn
 from ..checks import kind, number, whole
 
 # %% ../../nbs/study/fitting.ipynb #5b1f0c22
+def _countable(dl): # an `IterableDataset` gives its loader no length
+    try: return len(dl) >= 0
+    except TypeError: return False
+
 def check_fit(model, dls, epochs, lr, seed):
     "The three numbers as Python's own. Raises for what cannot be trained, before training starts."
     kind('model', model, Callable, 'an nn.Module or a function that makes one')
     kind('dls', dls, DataLoaders, 'fastai DataLoaders, as get_dls makes')
     if len(dls.loaders) < 2: raise ValueError("dls must have two loaders, to train and to validate; got one")
+    for name,dl in zip(('train','valid'), dls.loaders):
+        if _countable(dl): continue
+        raise TypeError(f"dls.{name} must know how many batches it has; a {type(dl).__name__} over a "
+                        f"{type(dl.dataset).__name__} has no length")
     if not len(dls.train):
         raise ValueError(f"dls.train must have a batch at least; got none in {len(dls.train_ds)} items")
     return whole('epochs', epochs, 1), number('lr', lr, above=0), whole('seed', seed, none=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 @dataclass(frozen=True)
 class Reduction:
     "What is kept of a tensor."
-    compute:Callable # of a float32 tensor `[n]`: the numbers to keep, on its device
+    compute:Callable # of a tensor `[n]`, float32 or float64: the numbers to keep, on its device
     pool:Callable # of rows of such numbers, how many each stands for, and `Groups` of rows: one row for each group
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ def near_zero(two_sided=False):
 # %% ../../nbs/study/recording.ipynb #3b7f5d21
 def _bins(lo): return 4*(10-lo)+2
 
-def _places(x, lo):
+def _bin_numbers(x, lo):
     "The bin of each number: 0 is below `lo`, then the bins up to 10, one for what is above, one for NaN."
     x = x*4
     above = x.clone().gt_(40) # exactly 10 belongs to the last bin
     return x.floor_().clamp_(4*lo-1, 39).add_(above).sub_(4*lo-1).nan_to_num_(_bins(lo))
 
 def _histogram(x, lo):
-    places,n = _places(x, lo),_bins(lo)
+    places,n = _bin_numbers(x, lo),_bins(lo)
     if x.is_cpu: return torch.bincount(places.to(torch.int16), minlength=n+1)[:n]
     return sum(o.histc(n, -0.5, n-0.5).long() for o in places.split(2**24))
 
@@ -133,7 +133,7 @@ class Series:
         "Note `x`, of any shape and floating-point type, in batch number `batch`."
         if not x.numel(): return
         if self.noted and self.noted[-1][2][0].device != x.device: self.flush()
-        x = _in_memory_order(x.float())
+        x = _in_memory_order(x if x.dtype == torch.float64 else x.float())
         self.noted.append((batch, len(x), [o.compute(x) for o in self.kept]))
         if len(self.noted) == self.keep: self.flush()
 

@@ -47,7 +47,8 @@ def _settings(grid):
     grid = [{kind('a name in grid', k, str, 'text'): _plain(k, v) for k,v in s.items()} for s in grid]
     if taken := {k for s in grid for k in s} & {*_own}:
         raise ValueError(f"grid must leave these names to sweep; got {sorted(taken)}")
-    return _once('grid', grid, lambda s: frozenset((k, v if v == v else 'nan') for k,v in s.items())) # 1, 1.0 and True are one
+    # 1, 1.0 and True are one
+    return _once('grid', grid, lambda s: frozenset((k, v if v == v else 'nan') for k,v in s.items()))
 
 # %% ../../nbs/study/sweep.ipynb #d345724d
 def _seeds(seeds):

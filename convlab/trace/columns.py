@@ -97,7 +97,7 @@ _costs = (
            None, 'Float64', 'MACs %', _percent, narrow=True, block='sum', share='multiplications'))
 
 # %% ../../nbs/trace/columns.ipynb #28784741
-_places = (
+_fields = (
     Column('receptive field', 'positions of the image that one position depends on; infinite: the whole image',
            lambda r, t: r.field, 'float64', 'field', _field, narrow=True, sides=True),
     Column('jump', 'positions of the image from one position to the next',
@@ -111,4 +111,4 @@ _memory = (
     Column('activation bytes', 'memory of all outputs', lambda r, t: r.bytes, 'int64', block='sum'),
     Column('kind', "'call', 'never called' (a layer) or 'parameters never used'", lambda r, t: 'call', 'str'))
 
-COLUMNS = _layer + _costs + _places + _memory
+COLUMNS = _layer + _costs + _fields + _memory

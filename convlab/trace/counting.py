@@ -10,8 +10,7 @@ import math
 import operator
 import torch
 from torch.utils.flop_counter import flop_registry
-from convlab.trace.internals import tree_leaves
-from convlab.trace.rules import is_pointwise, quantized_points
+from convlab.trace.rules import is_pointwise, moves_only
 
 # %% ../../nbs/trace/counting.ipynb #27bb12b9
 _formulas = {} # operation, such as 'aten::mv': how many products a call computes
@@ -54,19 +53,9 @@ def _conv_tbc(c): return c.out.numel()*math.prod(c['weight'].shape[:2])
 def _deformable(c): return c.out.numel()*math.prod(c['weight'].shape[1:])
 
 # %% ../../nbs/trace/counting.ipynb #aa486765
-def _attention(q, k, v): return math.prod(q.shape[:-1])*k.shape[-2]*(q.shape[-1]+v.shape[-1])
-
-def _attention_count(c): return _attention(c['query'], c['key'], c['value'])
-
-@_formula_for('_native_multi_head_attention')
-def _heads(c): # the fused layer: three projections, attention by heads that share the features, one projection more
+def _attention(c):
     q,k,v = c['query'],c['key'],c['value']
-    return sum(t.numel() for t in (q,k,v,q))*q.shape[-1] + _attention(q, k, v)
-
-@_formula_for('_transformer_encoder_layer_fwd')
-def _encoder_layer(c):
-    x,hidden = c['src'],c['ffn_weight_1'].shape[0]
-    return 4*x.numel()*x.shape[-1] + _attention(x, x, x) + 2*x.numel()*hidden
+    return math.prod(q.shape[:-1])*k.shape[-2]*(q.shape[-1]+v.shape[-1])
 
 # %% ../../nbs/trace/counting.ipynb #5d291d96
 @_formula_for('mkldnn_rnn_layer _cudnn_rnn lstm gru rnn_tanh rnn_relu')
@@ -125,7 +114,7 @@ def _is_free(c):
     "Is `c` known to add up no products?"
     if c.space == 'torchvision': return c.name in _vision
     if c.space not in ('aten','prim','prims'): return False
-    if c.moves_only or is_pointwise(c) or torch.Tag.reduction in c.func.tags or not c.tensors: return True
+    if moves_only(c) or is_pointwise(c) or torch.Tag.reduction in c.func.tags or not c.tensors: return True
     return (c.name in _no_products or c.name.startswith(_no_products_start) or c.name.endswith(_no_products_end))
 
 # %% ../../nbs/trace/counting.ipynb #923c9016
@@ -134,22 +123,14 @@ def count_products(c):
     if c.title in _given: return _by_user(c)
     if _is_sparse(c): return _sparse_formulas[c.name](c) if c.name in _sparse_formulas else 0 if _is_free(c) else None
     if c.title in _formulas: return _formulas[c.title](c)
-    if c.space == 'quantized': return _quantized(c)
     if (products := _by_pytorch(c)) is not None: return products
-    if c.name.startswith('_scaled_dot_product'): return _attention_count(c)
+    if c.name.startswith('_scaled_dot_product'): return _attention(c)
     return 0 if _is_free(c) else None
 
 def _by_pytorch(c):
     formula = flop_registry.get(getattr(c.func, 'overloadpacket', c.func))
-    try: return formula(*c.args, **c.kwargs, out_val=_returned(c))//2 if formula else None
+    try: return formula(*c.args, **c.kwargs, out_val=c.result)//2 if formula else None
     except AssertionError: return None # its formula for attention knows no groups of queries
-
-def _returned(c): return c.outs[0] if len(c.outs) == 1 else tuple(c.outs)
-
-def _quantized(c): # weights are in an object that packs them
-    packed = next((a for a in tree_leaves(c.args) if hasattr(a, 'unpack')), None)
-    if packed is None: return 0 if c.name in quantized_points | {'cat'} else None
-    return (c.args[0] if 'transpose' in c.name else c.out).numel()*math.prod(packed.unpack()[0].shape[1:])
 
 # %% ../../nbs/trace/counting.ipynb #b63f3ac2
 _given = {} # by users: operation and formula
@@ -171,7 +152,7 @@ def count_rule(
 def _by_user(c):
     f = _given[c.title]
     rule = f"your count_rule {getattr(f, '__name__', f)!r} for {c.title}"
-    try: n = f(*c.args, **c.kwargs, out=_returned(c))
+    try: n = f(*c.args, **c.kwargs, out=c.result)
     except Exception as e:
         c.notes.append(f"{rule} raised {type(e).__name__}: {e}; its cell is empty")
         return None

@@ -13,22 +13,23 @@ from torch import Tensor
 from ..checks import whole
 from .places import measured_from
 from .probing import bounding_box, index_at
+from .columns import axis_names
 from .internals import plain_name, undisturbed
 from .reach import Node, amin_kept, field_size, map_dims, node_field, unexpanded, worst
 from .rows import plain_jump
 from .tracing import tell, warn
 
 # %% ../../nbs/trace/fields.ipynb #00880e30
+def _name_in(t, layer): # of a layer, as the trace has it
+    if isinstance(layer, str) and layer not in t.names: layer = plain_name(layer) # compiled models are unwrapped
+    if layer in t.names: return layer
+    near = get_close_matches(str(layer), t.names, 3)
+    has = f'did you mean one of {near}' if near else f'it has {t.names[:8]}'
+    raise KeyError(f"layer {layer!r} is not in the model; {has}")
+
 def layer_node(t, layer):
     "The output of the last call of `layer` in the traced model, and its place among the tensors that were returned."
-    if layer is None: found = t.out
-    else:
-        if isinstance(layer, str) and layer not in t.names: layer = plain_name(layer) # compiled models are unwrapped
-        if layer not in t.names:
-            near = get_close_matches(str(layer), t.names, 3)
-            has = f'did you mean one of {near}' if near else f'it has {t.names[:8]}'
-            raise KeyError(f"layer {layer!r} is not in the model; {has}")
-        found = t.calls.get(layer, [None])[-1]
+    found = t.out if layer is None else t.calls.get(_name_in(t, layer), [None])[-1]
     what = 'the model' if layer is None else f'layer {layer!r}'
     if found is None: raise ValueError(f"{what} is never called in evaluation mode")
     if not found:
@@ -40,8 +41,6 @@ def layer_node(t, layer):
     return found[0][::-1]
 
 # %% ../../nbs/trace/fields.ipynb #9d67f824
-_axes = {1: ('col',), 2: ('row','col'), 3: ('depth','row','col')}
-
 def check_place(node, row, col, depth):
     "The place on the map of `node`, checked, as an index of each axis; `None` if it is no map and none was asked for."
     dims,n = map_dims(node),len(node.ends)
@@ -50,9 +49,9 @@ def check_place(node, row, col, depth):
     if dims is None:
         raise ValueError(f"row and col must be left out: the layer's output of shape {node.shape[1:]} is not a map")
     if len(given) != n:
-        raise ValueError(f"{' and '.join(_axes.get(n, ()))} must be given, as the layer's output is a map; got {given}")
+        raise ValueError(f"{' and '.join(axis_names(n))} must be given, as the layer's output is a map; got {given}")
     order = sorted(dims) # rows come before columns, also where the layer has turned the image
-    given = [whole(name, v, 0, node.shape[d]-1) for name,v,d in zip(_axes[n], given, order)]
+    given = [whole(name, v, 0, node.shape[d]-1) for name,v,d in zip(axis_names(n), given, order)]
     return tuple(given[order.index(d)] for d in dims)
 
 # %% ../../nbs/trace/fields.ipynb #cc268e84

@@ -10,7 +10,7 @@ import math
 from fractions import Fraction
 import torch
 from .internals import memory_key, memory_layout, undisturbed
-from .reach import Mix, Move, Node, Pairs, Point, amin_kept, map_dims, unexpanded, worst
+from .reach import Each, Move, Node, Point, amin_kept, everything, map_dims, unexpanded, worst
 from .rules import reshaped_dims
 
 # %% ../../nbs/trace/places.ipynb #11502a45
@@ -20,7 +20,7 @@ def _addresses(layout):
     for n,s in zip(shape, stride): at = at[...,None] + torch.arange(n)*s
     return at.reshape(-1)
 
-class _Cell: # a piece of memory
+class _Memory: # a piece of memory
     # (layout, node) in order; for a layout how many writes it has seen, and the node
     def __init__(self): self.writes,self.reads = [],{}
 
@@ -29,7 +29,7 @@ def _laid_over(old, layout, new, over):
     """How a tensor of this `layout` with node `old` reads after `new` was written with layout `over`: a `Move` of the
     two and its sources, or a node."""
     if over == layout: return new
-    if layout[3] != over[3]: return Mix(None),[new] if new else []
+    if layout[3] != over[3]: return everything(1),[new] if new else []
     at,to = _addresses(layout),_addresses(over)
     if not len(at) or not len(to): return old
     where = torch.full((int(max(at.max(), to.max()))+1,), -1)
@@ -44,6 +44,9 @@ def _laid_over(old, layout, new, over):
     return Move(read, [None if old else shape, None if new else over[0]]),[n for n in (old, new) if n]
 
 # %% ../../nbs/trace/places.ipynb #4d3699fd
+def _partly(srcs): # did a constant overwrite a part, or was it in it?
+    return len(srcs) < 2 or any(s.masked for s in srcs)
+
 class Graph:
     "The nodes of one call in the order in which they were made, and which memory holds what they describe."
     # floor: the status that a new node has at least
@@ -52,7 +55,7 @@ class Graph:
     def put(self, t, node, write=False):
         "`t` holds what `node` describes (`None`: a constant) from now on."
         key = memory_key(t)
-        if key not in self.memory: self.memory[key],write = _Cell(),True
+        if key not in self.memory: self.memory[key],write = _Memory(),True
         cell,layout = self.memory[key],memory_layout(t)
         if write: cell.writes.append((layout, node))
         cell.reads[layout] = len(cell.writes),node
@@ -65,14 +68,14 @@ class Graph:
         seen,node = cell.reads.get(layout, (0, None))
         for over,new in cell.writes[seen:]:
             found = _laid_over(node, layout, new, over)
-            node = self.add(layout[0], *found) if isinstance(found, tuple) else found
+            node = self.add(layout[0], *found, masked=_partly(found[1])) if isinstance(found, tuple) else found
         cell.reads[layout] = len(cell.writes),node
         return node
 
-    def add(self, shape, how, srcs, steps=None, status='exact', fixed=None):
+    def add(self, shape, how, srcs, steps=None, status='exact', masked=False):
         "A node made by `how` from the nodes `srcs`; `None` if there are none."
         if not srcs: return None
-        node = Node(shape, how, srcs, steps, worst([status, self.floor]), fixed)
+        node = Node(shape, how, srcs, steps, worst([status, self.floor]), masked)
         self.order.append(node)
         return node
 
@@ -142,25 +145,27 @@ def _spread(node, k, n): # from the sources of `node` to its ends, dimensions an
     node.ends.append([how.ends([s.ends[k][0] for s in srcs], node.shape, slopes),
                       how.ends([s.ends[k][1] for s in srcs], node.shape, {d: -j for d,j in slopes.items()})])
     node.dims.append(set().union(*(how.dims(i, d, shapes, node.shape) for i,s in enumerate(srcs) for d in s.dims[k])))
-    if hasattr(how, 'merged'): _widen(node, k, how.merged, n)
+    _widen(node, k, how.merged, n)
     node.jumps.append(jump*node.steps.get(d, 1) if jump else None)
 
 def _jumps(node): # where no positions are left, and where values have moved
-    moved = isinstance(node.how, (Move,Pairs)) and not node.steps
+    moved = node.how.moves and not node.steps
     for k,dims in enumerate(node.dims):
         if not dims: node.jumps[k] = None
         elif moved and len(dims) == 1: node.jumps[k] = _jump_of(node, k, node.jumps[k])
 
 # %% ../../nbs/trace/places.ipynb #555d0eab
+def _is_plain(how): return isinstance(how, Each) and [type(h) for h in how.hows] == [Point]
+
 def _measure(node, sizes):
     "Fill in the ends, dimensions and jumps of `node` from those of its sources."
     one = node.srcs[0]
-    if type(node.how) is Point and len(node.srcs) == 1 and one.shape == node.shape:
+    if _is_plain(node.how) and one.shape == node.shape:
         node.ends,node.dims,node.jumps = one.ends,one.dims,one.jumps
         return
     node.ends,node.dims,node.jumps = [],[],[]
     for k,n in enumerate(sizes): _spread(node, k, n)
-    if isinstance(node.how, (Move,Pairs)): _tell_apart(node)
+    if node.how.moves: _tell_apart(node)
     _jumps(node)
 
 # %% ../../nbs/trace/places.ipynb #daec81fb
@@ -172,7 +177,8 @@ def begin(node, dims): # make `node` the image, whose axes run along these dimen
         node.dims.append({d})
         node.jumps.append(Fraction(1))
 
-def our_fault(e, instead, at=''): return f'a fault of convlab, not of the model: {type(e).__name__}{at} ({e}); {instead}'
+def our_fault(e, instead, at=''):
+    return f'a fault of convlab, not of the model: {type(e).__name__}{at} ({e}); {instead}'
 
 def measure(order, sizes, say):
     """From the first node of `order`, the image with axes of these `sizes`, to the last; a fault of ours is said, and
@@ -182,7 +188,7 @@ def measure(order, sizes, say):
             try: _measure(node, sizes)
             except Exception as e:
                 say(our_fault(e, 'a tensor is taken to depend on everything'))
-                node.how,node.steps,node.status = Mix(*[None]*len(node.srcs)),{},worst(['upper bound', node.status])
+                node.how,node.steps,node.status = everything(len(node.srcs)),{},worst(['upper bound', node.status])
                 _measure(node, sizes)
 
 # %% ../../nbs/trace/places.ipynb #df515c83
@@ -193,7 +199,7 @@ def measured_from(order, origin, say):
     with undisturbed(): begin(copies[origin], dims)
     for n in order[order.index(origin)+1:]:
         if not any(s in copies for s in n.srcs): continue
-        copies[n] = Node(n.shape, n.how, [copies.get(s) or _nothing(s, sizes) for s in n.srcs], n.steps, n.step)
+        copies[n] = Node(n.shape, n.how, [copies.get(s) or _nothing(s, sizes) for s in n.srcs], n.steps, n.own_status)
     measure([*copies.values()], sizes, say)
     return copies
 

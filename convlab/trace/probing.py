@@ -8,12 +8,12 @@ __all__ = []
 # %% ../../nbs/trace/probing.ipynb #36aaa662
 import math
 import re
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from .internals import plain_name, tree_leaves, tree_map, undisturbed, unwrapped
+from .internals import backward, plain_name, tree_leaves, tree_map, undisturbed, unwrapped
 from .running import Guard, hook_layers, in_place, named_layers, tensors_in
 
 # %% ../../nbs/trace/probing.ipynb #ea598170
@@ -124,8 +124,12 @@ class Swapped(TorchFunctionMode):
     def swap(self, a): return self.swapped.get(a, a) if isinstance(a, Tensor) else a
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        args,kwargs = tree_map(self.swap, (args, kwargs or {}))
+        kwargs = kwargs or {}
+        if func not in _asked_of_itself: args,kwargs = tree_map(self.swap, (args, kwargs))
         return func(*args, **kwargs)
+
+# what a parameter tells of itself
+_asked_of_itself = Tensor.requires_grad.__get__,Tensor.grad.__get__,Tensor.is_leaf.__get__
 
 # %% ../../nbs/trace/probing.ipynb #f37f6283
 class Positive(Swapped):
@@ -169,38 +173,33 @@ class Positive(Swapped):
             return func(*args, **kwargs)
 
 # %% ../../nbs/trace/probing.ipynb #56a254a1
-# what a parameter tells of itself
-_asked_of_itself = Tensor.requires_grad.__get__,Tensor.grad.__get__,Tensor.is_leaf.__get__
-
 # with the image
 def _varies(*values): return any(isinstance(t, Tensor) and t.requires_grad for t in tree_leaves(values))
 
 def _hides(name, out): # does it return tensors, none of which has a gradient, and no new ones?
-    is_new = name.endswith('_like') or name.startswith('new_')
-    return not is_new and any(isinstance(t, Tensor) for t in tree_leaves(out)) and not _varies(out)
+    beside = name.endswith('_like') or name.startswith('new_') or '_backward' in name # new, or the gradient's own
+    return not beside and any(isinstance(t, Tensor) for t in tree_leaves(out)) and not _varies(out)
 
 # %% ../../nbs/trace/probing.ipynb #b1c7920b
 class _Reached(BaseException): pass # which no model catches
 
-def run_to(model, x, layer, times=1, nth=0, grad=False, mode=None):
+@contextmanager
+def _reached(model, x, layer, times, nth, mode=None): # mode: with gradients, and under it
     "Tensor number `nth` of what `layer` returns at its call number `times`; what comes later is not run."
-    got,model = [],unwrapped(model)
-    if grad and not mode: mode = Swapped(_with_gradients(model))
+    got = []
     def keep(name, m, given, out):
         got.append(tensors_in(out)[nth])
         if len(got) == times: raise _Reached
-    with in_place(model, Guard(model), grad):
+    with in_place(model, Guard(model), mode is not None), mode or nullcontext():
         hook_layers({layer: named_layers(model)[plain_name(layer or '')]}, lambda name, m: None, keep)
-        try:
-            with mode or nullcontext(): model(x.clone() if grad else x) # it may write into it
+        try: model(x.clone() if mode else x) # it may write into it
         except _Reached: pass
-        except RuntimeError as e:
-            if not grad or 'requires grad' not in str(e): raise
-            raise ValueError(f"{type(model).__name__} has no gradient from there on: {e}") from e
-    return got[-1]
-def _with_gradients(model): # copies of what was made in inference mode, which no gradient can pass
-    held = (*model.parameters(), *model.buffers())
-    with torch.inference_mode(False), torch.no_grad(): return {t: t.clone() for t in held if t.is_inference()}
+        yield got[-1]
+
+def run_to(model, x, layer):
+    "The first tensor that `layer` returns at its first call."
+    with _reached(unwrapped(model), x, layer, 1, 0) as out: return out
+
 
 # %% ../../nbs/trace/probing.ipynb #1e2052c4
 def probe_gradient(model, shape, layer, times, nth, at, seed):
@@ -213,22 +212,27 @@ def probe_gradient(model, shape, layer, times, nth, at, seed):
         mode = Positive(unwrapped(model), seed, dtype)
         gen = torch.Generator().manual_seed(seed)
         x = torch.rand(shape, dtype=torch.float64, device='cpu', generator=gen).to(device, dtype).requires_grad_()
-    out = run_to(model, x, layer, times, nth, True, mode)
-    with torch.inference_mode(False), torch.enable_grad(): # as different weights, so that no two channels cancel
+    def weigh(out): # differently, so that no two channels cancel
         gen = torch.Generator().manual_seed(seed)
-        weights = (torch.rand(out.shape, generator=gen, dtype=torch.float32, device='cpu') + .5).to(device, dtype)
-        if out.requires_grad: out = out*weights
-    return gradient_by(out, at, x),mode.hid
+        return out*(torch.rand(out.shape, generator=gen, dtype=torch.float32, device='cpu') + .5).to(device, dtype)
+    return gradient_by(model, x, layer, times, nth, at, mode, weigh),mode.hid
 
 # %% ../../nbs/trace/probing.ipynb #067eedee
-def gradient_by(out, at, x):
-    "The gradient by `x` of what is `at` a place of `out`; zeros if `out` does not depend on `x`."
-    if not out.requires_grad: return torch.zeros_like(x)
+def _constants(model): # its own tensors, without a gradient, and not made in inference mode, which no gradient can pass
+    held = (*model.parameters(), *model.buffers())
+    with torch.inference_mode(False), torch.no_grad():
+        return {t: t.clone() if t.is_inference() else t.detach() for t in held}
+
+def gradient_by(model, x, layer, times, nth, at, mode=None, weigh=lambda out: out):
+    """The gradient by `x` of what is `at` a place of that output of `layer`; zeros if it does not depend on `x`. The
+    model is still as it was run while the gradient comes back: a checkpoint runs a part of it anew."""
+    model = unwrapped(model)
+    with torch.inference_mode(False): x = x.detach().clone().requires_grad_()
     try:
-        with torch.inference_mode(False), torch.enable_grad():
-            grad, = torch.autograd.grad(out[at].sum(), x, allow_unused=True)
-    except RuntimeError as e: raise ValueError(f"model has no gradient: {e}") from e
-    return torch.zeros_like(x) if grad is None else grad
+        with _reached(model, x, layer, times, nth, mode or Swapped(_constants(model))) as out:
+            if out.requires_grad: backward(weigh(out)[at].sum())
+    except RuntimeError as e: raise ValueError(f"{type(model).__name__} has no gradient: {e}") from e
+    return torch.zeros_like(x) if x.grad is None else x.grad
 
 # %% ../../nbs/trace/probing.ipynb #74e190e7
 def _span(hit): # (first, end) of what is true in a vector

@@ -20,15 +20,15 @@ class Node:
     "One tensor of a network's computation, with the part of the image that each of its values depends on."
     def __init__(self,
         shape, # of the tensor
-        how=None, # what made it: `Point`, `Mix`, `Move` or another of these below; `None` for what nothing has made
+        how=None, # what made it: `Each` with a way for each source, or `Move`; `None` for what nothing has made
         srcs=(), # the nodes that it was made from
         steps=None, # for a dimension of the source how its positions step in this one
-        step='exact', # status of this step alone
-        fixed=None, # its values that are the same for every image, NaN elsewhere; `None` if there are none
+        own_status='exact', # status of this step alone
+        masked=False, # may a mask have made some of its values the same for every image?
     ):
         self.shape,self.how,self.srcs = tuple(shape),how,list(srcs)
-        self.steps,self.step,self.fixed = steps or {},step,fixed
-        self.status = worst([step, *(s.status for s in srcs)]) # of the field
+        self.steps,self.own_status,self.masked = steps or {},own_status,masked
+        self.status = worst([own_status, *(s.status for s in srcs)]) # of the field
         # for each axis of the image: first position, and minus the last one; so the smallest is always the widest
         self.ends = []
         self.dims = [] # for each axis of the image: the set of dimensions along which it runs here
@@ -70,99 +70,85 @@ def _least(ts, shape): # the smallest of `ts`, broadcast to `shape`
 def _fold(mask, shape): # the way back from broadcasting
     return mask if mask.shape == tuple(shape) else mask.float().sum_to_size(shape) > 0
 
-class Point:
-    "Every value comes from the same place of each source; sizes of one are stretched as in broadcasting."
-    def ends(self, ts, shape, slopes): return _least(ts, shape)
-    def back(self, mask, shapes): return [_fold(mask, s) for s in shapes]
-    def dims(self, i, d, shapes, out): return {d + len(out) - len(shapes[i])}
+class Way:
+    merged = () # dimensions; `None`: all
+    local = False # does no value come from more than one place?
+    moves = False # may positions follow each other in another order?
+
+class Point(Way):
+    "Every value comes from the same place; sizes of one are stretched as in broadcasting."
+    local = True
+    def ends(self, t, shape, slopes): return unexpanded(t).expand(shape)
+    def back(self, mask, shape): return _fold(mask, shape)
+    def dims(self, d, src, out): return {d + len(out) - len(src)}
+
+class Hidden(Way):
+    "As `how`, but some values of the result are constants."
+    def __init__(self, hidden, how=Point()):
+        self.hidden,self.how,self.merged,self.local = hidden,how,how.merged,how.local
+
+    def ends(self, t, shape, slopes):
+        return torch.where(self.hidden, math.inf, unexpanded(self.how.ends(t, shape, slopes))).expand(shape)
+    def back(self, mask, shape): return self.how.back(mask & ~self.hidden, shape)
+    def dims(self, d, src, out): return self.how.dims(d, src, out)
 
 # %% ../../nbs/trace/reach.ipynb #839a1135
-class Chosen(Point):
-    "As `Point`, but a constant mask hides some values of a source: where the other is taken, or a constant filled in."
-    # for each source bools `[...]` that stretch to the output, or `None`
-    def __init__(self, *hidden): self.hidden = hidden
+class Each:
+    "Every source in its own way."
+    def __init__(self, *hows):
+        self.hows,self.merged,self.moves = hows,[h.merged for h in hows],any(h.moves for h in hows)
+    def ends(self, ts, shape, slopes): return _least([h.ends(t, shape, slopes) for h,t in zip(self.hows, ts)], shape)
+    def back(self, mask, shapes): return [h.back(mask, s) for h,s in zip(self.hows, shapes)]
+    def dims(self, i, d, shapes, out): return self.hows[i].dims(d, shapes[i], out)
 
-    def ends(self, ts, shape, slopes):
-        seen = [t if h is None else torch.where(h, math.inf, unexpanded(t)) for t,h in zip(ts, self.hidden)]
-        return _least(seen, shape)
-
-    def back(self, mask, shapes):
-        return [_fold(mask if h is None else mask & ~h, s) for s,h in zip(shapes, self.hidden)]
+def everything(n): return Each(*[Mix()]*n) # of `n` sources
 
 # %% ../../nbs/trace/reach.ipynb #842a4be1
-class Mix:
-    "Every value comes from all the values along some dimensions of each source."
-    def __init__(self, *merged, at=None, stays=False):
-        self.merged = merged # for each source a tuple of dimensions, or `None` for all of them
-        self.at = at or [None]*len(merged) # for each source where the other dimensions meet the output
-        self.stays = stays # are there still as many positions, as after softmax?
+class Mix(Way):
+    "Every value comes from all the values along some dimensions."
+    def __init__(self,
+        merged=None, # these dimensions; `None`: all of them
+        at=None, # where the other dimensions meet the output
+        stays=False, # are there still as many positions, as after softmax?
+    ): self.merged,self.at,self.stays = merged,at,stays
 
-    # for source `i`: the dimensions merged, and for each other one the dimension of the output
-    def met(self, i, src, out):
-        n,dims = len(src),self.merged[i]
-        dims = tuple(range(n)) if dims is None else tuple(sorted({d%n for d in dims}))
+    def met(self, src, out): # the dimensions merged, and for each other one the dimension of the output
+        n = len(src)
+        dims = range(n) if self.merged is None else {d%n for d in self.merged}
         kept = [d for d in range(n) if d not in dims]
-        at = self.at[i] or (kept if n == len(out) else range(len(out)-len(kept), len(out)))
-        return dims, dict(zip(kept, at))
+        at = self.at or (kept if n == len(out) else range(len(out)-len(kept), len(out)))
+        return sorted(dims), dict(zip(kept, at))
 
-    def meet(self, i, src, out): # its shape without what is merged, and with as many dimensions as the output
-        dims,at = self.met(i, src, out)
+    def meet(self, src, out): # its shape without what is merged, and with as many dimensions as the output
+        dims,at = self.met(src, out)
         meet = [1]*len(out)
         for d,o in at.items(): meet[o] = src[d]
         return dims, [1 if d in dims else s for d,s in enumerate(src)], meet
 
-    def ends(self, ts, shape, slopes):
-        res = []
-        for i,t in enumerate(ts):
-            dims,keep,meet = self.meet(i, t.shape, shape)
-            if dims: t = amin_kept(unexpanded(t), dims)
-            res.append(t.expand(keep).reshape(meet))
-        return _least(res, shape)
+    def ends(self, t, shape, slopes):
+        dims,keep,meet = self.meet(t.shape, shape)
+        if dims: t = amin_kept(unexpanded(t), dims)
+        return unexpanded(t.expand(keep).reshape(meet)).expand(shape)
 
-    def back(self, mask, shapes):
-        res = []
-        for i,s in enumerate(shapes):
-            _,keep,meet = self.meet(i, s, mask.shape)
-            res.append(_fold(mask, meet).reshape(keep).expand(s))
-        return res
+    def back(self, mask, shape):
+        _,keep,meet = self.meet(shape, mask.shape)
+        return _fold(mask, meet).reshape(keep).expand(shape)
 
-    def dims(self, i, d, shapes, out):
-        at = self.met(i, shapes[i], out)[1]
+    def dims(self, d, src, out):
+        at = self.met(src, out)[1]
         return {at[d]} if d in at else {d} if self.stays and d < len(out) else set()
 
-# %% ../../nbs/trace/reach.ipynb #e41054f2
-class Scan:
-    "Along one dimension every value comes from its own place and all before, as in a running sum or a recurrent layer."
-    def __init__(self, dim, features=(), reverse=False): # features: a dimension that is merged too
-        self.dim,self.features,self.reverse,self.merged = dim,features,reverse,[(dim,*features)]
-
-    def flipped(self, t): return t.flip(self.dim) if self.reverse else t
-
-    def ends(self, ts, shape, slopes):
-        t = unexpanded(ts[0])
-        if not t.dim(): return t.expand(shape)
-        if self.features: t = amin_kept(t, self.features)
-        return self.flipped(self.flipped(t).cummin(self.dim)[0]).expand(shape) # the last place sees all
-
-    def back(self, mask, shapes):
-        if not mask.dim(): return [mask]
-        if self.features: mask = mask.any(self.features[0], keepdim=True)
-        after = self.flipped(mask).flip(self.dim).cumsum(self.dim).flip(self.dim) > 0
-        return [self.flipped(after).expand(shapes[0])]
-
-    def dims(self, i, d, shapes, out): return set() if d in self.features else {d}
-
 # %% ../../nbs/trace/reach.ipynb #d16fd151
-class Linked:
-    "Along one dimension value `i` comes from the values `j` of the source for which `links[i,j]`, as behind a mask."
+class Linked(Way):
+    "Along one dimension value `i` comes from the values `j` for which `links[i,j]`."
     def __init__(self,
         dim, # counted from the end
         links, # bools [places of the output, places of the source]
         features=(), # dimensions that are merged, counted from the end
-    ): self.dim,self.links,self.features,self.merged = dim,links,features,[(dim,*features)]
+    ): self.dim,self.links,self.features,self.merged = dim,links,features,(dim,*features)
 
-    def ends(self, ts, shape, slopes):
-        t = unexpanded(ts[0].expand(ts[0].shape))
+    def ends(self, t, shape, slopes):
+        t = unexpanded(t)
         if self.features: t = amin_kept(t, [d%t.dim() for d in self.features])
         full = list(t.shape)
         full[self.dim] = self.links.shape[1]
@@ -171,31 +157,17 @@ class Linked:
         rows = [torch.where(l, t[...,None,:], math.inf).amin(-1) for l in self.links.split(some)]
         return torch.cat(rows, -1).movedim(-1, self.dim).expand(shape)
 
-    def back(self, mask, shapes):
+    def back(self, mask, shape):
         for d in self.features: mask = mask.any(d, keepdim=True)
         mask = (mask.movedim(self.dim, -1).float() @ self.links.float()).movedim(-1, self.dim) > 0
-        return [mask.expand(shapes[0])]
+        return mask.expand(shape)
 
-    def dims(self, i, d, shapes, out): return set() if d - len(shapes[i]) in self.features else {d}
-
-class Hidden:
-    "As `how`, but some values of the result are constants."
-    def __init__(self, how, hidden): self.how,self.hidden,self.merged = how,hidden,how.merged
-    def ends(self, ts, shape, slopes):
-        return torch.where(self.hidden, math.inf, self.how.ends(ts, shape, slopes)).expand(shape)
-    def back(self, mask, shapes): return self.how.back(mask & ~self.hidden, shapes)
-    def dims(self, i, d, shapes, out): return self.how.dims(i, d, shapes, out)
-
-class Each:
-    "Every source in its own way."
-    def __init__(self, *hows): self.hows,self.merged = hows,[getattr(h, 'merged', [()])[0] for h in hows]
-    def ends(self, ts, shape, slopes): return _least([h.ends([t], shape, slopes) for h,t in zip(self.hows, ts)], shape)
-    def back(self, mask, shapes): return [h.back(mask, [s])[0] for h,s in zip(self.hows, shapes)]
-    def dims(self, i, d, shapes, out): return self.hows[i].dims(0, d, [shapes[i]], out)
+    def dims(self, d, src, out): return set() if d - len(src) in self.features else {d}
 
 # %% ../../nbs/trace/reach.ipynb #414c48cf
 class Move:
     "Values change their places only; the operation itself says how."
+    merged,moves = (),True
     def __init__(self,
         run, # the operation, on a list of tensors
         consts, # for each of them its shape if it does not depend on the image, else `None`
@@ -286,49 +258,47 @@ def _reach(taps, n): # [n_out,n]: does an output position look at an input posit
     return res
 
 # %% ../../nbs/trace/reach.ipynb #bf51ead9
-class Window:
+class Window(Way):
     """Along some dimensions every value comes from a few positions, its `taps`; a convolution mixes the channels of
     each group too."""
     def __init__(self,
         taps, # for each dimension a tensor [n_out,n_taps] of positions in the source
         groups=None, # of channels that a convolution mixes; `None`: channels stay apart, as in pooling
         merged=(), # dimensions that become a single position, whatever their size
-    ): self.taps,self.groups,self.merged = taps,groups,[merged]
+    ): self.taps,self.groups,self.merged = taps,groups,merged
 
-    def ends(self, ts, shape, slopes):
-        if not ts[0].numel(): return ts[0].new_full((), math.inf).expand(shape)
-        t = _mix_channels(ts[0], self.groups, shape[1]) if self.groups else ts[0]
+    def ends(self, t, shape, slopes):
+        if not t.numel(): return t.new_full((), math.inf).expand(shape)
+        if self.groups: t = _mix_channels(t, self.groups, shape[1])
         for d,taps in self.taps.items(): t = _look(t, d, taps, slopes.get(d, Fraction(0)))
         return t.expand(shape)
 
-    def back(self, mask, shapes):
-        shape = shapes[0]
+    def back(self, mask, shape):
         if self.groups: mask = mask.unflatten(1, (self.groups, -1)).any(2)
         for d,taps in self.taps.items():
             mask = (mask.movedim(d, -1).float() @ _reach(taps, shape[d])).movedim(-1, d) > 0
-        if self.groups == 1: return [mask.expand(shape)]
-        return [mask.repeat_interleave(shape[1]//self.groups, 1) if self.groups else mask]
+        if self.groups == 1: return mask.expand(shape)
+        return mask.repeat_interleave(shape[1]//self.groups, 1) if self.groups else mask
 
-    def dims(self, i, d, shapes, out): return set() if d in self.merged[0] or self.groups == 1 and d == 1 else {d}
+    def dims(self, d, src, out): return set() if d in self.merged or self.groups == 1 and d == 1 else {d}
 
 # %% ../../nbs/trace/reach.ipynb #a553543d
-class Pairs:
-    "Value `out[j]` comes from value `src[j]`, for every `j`: numbers of values, for each source a pair of such lists."
+class Pairs(Way):
+    "Value `out[j]` comes from value `src[j]`, for every `j`: numbers of values."
+    moves = True
     # runs: dimensions of the output that are positions; by default the source's own
-    def __init__(self, *pairs, runs=None):
-        self.pairs,self.runs = pairs,runs
+    def __init__(self, out, src, runs=None): self.out,self.src,self.runs = out,src,runs
 
-    def ends(self, ts, shape, slopes):
+    def ends(self, t, shape, slopes):
         res = torch.full((math.prod(shape),), math.inf, dtype=torch.float32)
-        for t,(out,src) in zip(ts, self.pairs): res.scatter_reduce_(0, out, t.reshape(-1)[src], 'amin')
-        return _compress(res.reshape(shape))
+        return _compress(res.scatter_reduce_(0, self.out, t.reshape(-1)[self.src], 'amin').reshape(shape))
 
-    def back(self, mask, shapes):
-        res = [torch.zeros(math.prod(s), dtype=torch.bool) for s in shapes]
-        for hit,(out,src) in zip(res, self.pairs): hit[src[mask.reshape(-1)[out]]] = True
-        return [hit.reshape(s) for hit,s in zip(res, shapes)]
+    def back(self, mask, shape):
+        hit = torch.zeros(math.prod(shape), dtype=torch.bool)
+        hit[self.src[mask.reshape(-1)[self.out]]] = True
+        return hit.reshape(shape)
 
-    def dims(self, i, d, shapes, out): return set(self.runs or {d})
+    def dims(self, d, src, out): return set(self.runs or {d})
 
 # %% ../../nbs/trace/reach.ipynb #19f16225
 def node_field(

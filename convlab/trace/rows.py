@@ -66,7 +66,7 @@ class Trace:
     def unused(self): return sum(self.idle.values()) # parameters
 
 # %% ../../nbs/trace/rows.ipynb #9a72e23d
-def _span(t): # the first byte that `t` reads of its memory, and the byte after the last
+def _bytes_read(t): # the first byte that `t` reads of its memory, and the byte after the last
     shape,stride,offset,size = memory_layout(t)
     if 0 in shape: return 0,0
     return offset*size, (offset + sum((n-1)*s for n,s in zip(shape, stride)) + 1)*size
@@ -84,8 +84,8 @@ class Owners:
         key = memory_key(t)
         found = self.memory.get(key, [])
         if len(found) > 1:
-            first,end = _span(t)
-            found = [p for p in found if _span(p)[0] < end and first < _span(p)[1]]
+            first,end = _bytes_read(t)
+            found = [p for p in found if _bytes_read(p)[0] < end and first < _bytes_read(p)[1]]
             found = [p for p in found if p is t] or [p for p in found if p in own] or found
         return {*found, *self.made.get(key, ())}
 

@@ -8,63 +8,15 @@ __all__ = []
 # %% ../../nbs/trace/rules.ipynb #6d7d96ad
 import math
 from fractions import Fraction
-from types import SimpleNamespace
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from .reach import Chosen, Mix, Move, Pairs, Point, Scan, Window, adaptive_taps, conv_taps, nowhere, transposed_taps
-from .internals import is_operation, memory_key, tree_leaves, tree_map
-
-# %% ../../nbs/trace/rules.ipynb #344eb2f2
-class NeedsNumbers(Exception): "A rule needs values, and the tensor has none."
-
-# %% ../../nbs/trace/rules.ipynb #bf7b9406
-class Call: # one operation with its arguments, as they were before it ran
-    def __init__(self, func, args, kwargs, tracer):
-        self.func,self.args,self.kwargs = func,args,kwargs
-        self._described() if is_operation(func) else self._of_functions()
-        self.title = f'{self.space}::{self.name}'
-        self.tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
-        self.shapes = {id(t):tuple(t.shape) for t in self.tensors}
-        self.nodes,self.known = {id(t):n for t in self.tensors if (n := tracer.node(t))},tracer.values
-        self.has_rule,self.notes = self.name in _rules or self.name.lstrip('_').startswith('upsample'),[]
-        self.status = 'exact' # of what its rule says
-
-    def _described(self): # by a schema
-        func,schema = self.func,self.func._schema
-        self.mutable = schema.is_mutable
-        self.space,name = func.namespace,schema.name.split('::')[1]
-        self.name = name.rstrip('_') if self.mutable else name # relu_ is relu
-        self.params = {a.name:(i, a.default_value) for i,a in enumerate(schema.arguments)}
-        view = func.is_view or torch.Tag.inplace_view in func.tags
-        self.moves_only,self.inserts = view or self.name in _moves,not view and self.name not in _moves_all
-
-    def _of_functions(self): # an operation that takes functions, such as `flex_attention`
-        self.mutable,self.space,self.name,self.params,self.moves_only = False,'higher_order',self.func.name(),{},False
-
-    def ran(self, out, written): # what it returned, and which tensors it wrote into
-        self.many,self.written = isinstance(out, (list,tuple)),written
-        self.outs = [o for o in tree_leaves(out) if isinstance(o, Tensor)] or written
-        self.out = self.outs[0] if self.outs else None
-
-    def __getitem__(self, k): # the argument called `k`, `None` if there is no such thing
-        i,default = self.params.get(k, (math.inf, None))
-        return self.args[i] if i < len(self.args) else self.kwargs.get(k, default)
-
-    def shape(self, t): return self.shapes[id(t)] # some operations change it in place
-    def values(self, t): # of a constant
-        if t.is_meta: t = self.known.get(memory_key(t), t)
-        if t.is_meta: raise NeedsNumbers(self.title)
-        return t.detach().cpu().clone() # the model may write into it
-
-    def let_go(self): # of all tensors that depend on the image: the rule needs no more than their shapes
-        def empty(t): return torch.empty(self.shapes[id(t)], dtype=t.dtype, device='meta') if isinstance(t, Tensor) and id(t) in self.nodes else t
-        self.args,self.kwargs = tree_map(empty, (self.args, self.kwargs))
-        self.tensors,self.outs,self.out,self.written = [],[],None,[]
+from .reach import (Hidden, Linked, Mix, Move, Pairs, Point, Window, adaptive_taps, conv_taps, nowhere,
+                                 transposed_taps)
+from .calls import NeedsNumbers, from_all, from_points, make_rule
+from .internals import tree_leaves, tree_map
 
 # %% ../../nbs/trace/rules.ipynb #cdf47d3d
-def make_rule(how, srcs, steps=None, ks=None, stride=None, padding=None):
-    return SimpleNamespace(how=how, srcs=srcs, steps=steps or {}, ks=ks, stride=stride, padding=padding)
-
 _rules = {}
 def _rule_for(names): # decorator: this is the rule for these operations
     def _add(f): return _rules.update(dict.fromkeys(names.split(), f)) or f
@@ -84,7 +36,12 @@ def _conv_rule(c, x, shape, up, args, groups):
     taps = transposed_taps if up else conv_taps
     how = Window({i+2: taps(c.out.shape[i+2], ks[i], s[i], p[i], dil[i]) for i in range(n)}, groups)
     steps = {i+2: Fraction(1, s[i]) if up else Fraction(s[i]) for i in range(n)}
-    return make_rule(how, [x], steps, ks, s, p)
+    return make_rule([(x, how), *_from_weights(c, 'weight', 'bias')], steps, ks, s, p)
+
+def _from_weights(c, *names): # those that are made of the image: from all of them, in every value
+    made = [c[k] for k in names if c[k] is not None and c.depends(c[k])]
+    if made: c.loosen()
+    return [(t, Mix()) for t in made]
 
 # %% ../../nbs/trace/rules.ipynb #d18af0ef
 @_rule_for('''max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices
@@ -95,42 +52,37 @@ def _pool(c):
     s,p,dil = (_tup(v, n) for v in (c['stride'] or ks, c['padding'], c['dilation'] or 1))
     at = range(x.dim()-n, x.dim())
     how = Window({d: conv_taps(c.out.shape[d], *a) for d,*a in zip(at, ks, s, p, dil)})
-    return make_rule(how, [x], {d: Fraction(v) for d,v in zip(at, s)}, ks, s, p)
+    return make_rule([(x, how)], {d: Fraction(v) for d,v in zip(at, s)}, ks, s, p)
 
 # %% ../../nbs/trace/rules.ipynb #e33f0287
 @_rule_for('_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d adaptive_max_pool2d adaptive_max_pool3d')
 def _adaptive(c):
     x,n = c.args[0],len(c['output_size'])
     at = {d: (x.shape[d], c.out.shape[d]) for d in range(x.dim()-n, x.dim())}
-    how = Window({d: adaptive_taps(out, ins) for d,(ins,out) in at.items()}, merged=tuple(d for d,(_,out) in at.items() if out == 1))
-    return make_rule(how, [x], {d: Fraction(ins, out) for d,(ins,out) in at.items()})
+    taps = {d: adaptive_taps(out, ins) for d,(ins,out) in at.items()}
+    how = Window(taps, merged=tuple(d for d,(_,out) in at.items() if out == 1))
+    return make_rule([(x, how)], {d: Fraction(ins, out) for d,(ins,out) in at.items()})
 
 @_rule_for('constant_pad_nd')
 def _pad(c):
     x,pad = c['self'],c['pad'] # pairs, from the last dimension forwards
     at = {x.dim()-1-i: pad[2*i] for i in range(len(pad)//2)}
-    return make_rule(Window({d: conv_taps(c.out.shape[d], 1, 1, p) for d,p in at.items()}), [x])
+    return make_rule([(x, Window({d: conv_taps(c.out.shape[d], 1, 1, p) for d,p in at.items()}))])
 
 # %% ../../nbs/trace/rules.ipynb #d8e90351
 @_rule_for('max_unpool2d max_unpool3d')
 def _unpool(c): # a value goes back to where it may have come from: its pooling window, read the other way
     x,n = c['self'],int(c.name[-2])
-    if id(c['indices']) not in c.nodes: return _unpooled_to(c, n)
-    c.status = 'depends on the data'
-    pooled = getattr(c.nodes[id(c['indices'])], 'how', None)
-    if not isinstance(pooled, Window): return make_rule(Mix(tuple(range(-n, 0))), [x])
+    c.status = 'depends on the data' if c.depends(c['indices']) else 'upper bound'
+    pooled = getattr(getattr(c.nodes.get(id(c['indices'])), 'how', None), 'hows', [None])[0]
+    if not isinstance(pooled, Window): return make_rule([(x, Mix(tuple(range(-n, 0))))])
     taps = {}
     for d,t in pooled.taps.items():
         n_out,(o,tap) = c.out.shape[d],torch.nonzero((t >= 0) & (t < c.out.shape[d]), as_tuple=True)
         looks = torch.zeros(n_out, len(t), dtype=torch.bool)
         looks[t[o,tap],o] = True
         taps[d] = torch.where(looks, torch.arange(len(t)), nowhere)
-    return make_rule(Window(taps), [x], {d: Fraction(x.shape[d], c.out.shape[d]) for d in taps})
-
-def _unpooled_to(c, n): # places that are known
-    maps = math.prod(c.out.shape[:-n])
-    to = c.values(c['indices']).reshape(maps, -1) + math.prod(c.out.shape[-n:])*torch.arange(maps)[:,None]
-    return make_rule(Pairs((to.reshape(-1), torch.arange(to.numel()))), [c['self']])
+    return make_rule([(x, Window(taps))], {d: Fraction(x.shape[d], c.out.shape[d]) for d in taps})
 
 # %% ../../nbs/trace/rules.ipynb #cbeee8fc
 def _asked_taps(c, d):
@@ -143,75 +95,120 @@ def _asked_taps(c, d):
 
 def _resample(c):
     x,at = c.args[0],range(2, c.out.dim())
-    return make_rule(Window({d: _asked_taps(c, d) for d in at}), [x], {d: Fraction(x.shape[d], c.out.shape[d]) for d in at})
+    how = Window({d: _asked_taps(c, d) for d in at})
+    return make_rule([(x, how)], {d: Fraction(x.shape[d], c.out.shape[d]) for d in at})
 
 # %% ../../nbs/trace/rules.ipynb #069c5a4f
 @_rule_for('mm addmm bmm baddbmm mv addmv dot vdot _scaled_mm _int_mm')
 def _matmul(c):
     *rest,a,b = c.tensors[:2] if c.name == '_scaled_mm' else c.tensors
-    return make_rule(Mix(*[()]*len(rest), (-1,), (-2,) if b.dim() > 1 else (0,)), [*rest,a,b])
+    ways = [(t, Point()) for t in rest]
+    if b.dim() == 1: return make_rule([*ways, (a, Mix((-1,))), (b, Mix((0,)))])
+    return make_rule([*ways, (a, _by_matrix(c, b, -1)), (b, _by_matrix(c, a, -2))])
 
+def _by_matrix(c, by, dim): # along `dim`, by a matrix; a constant may leave out some, and leaves a map if it is square
+    known = c.fixed(by)
+    if known is None: return Mix((dim,))
+    known = known != 0 if dim == -2 else known.mT != 0
+    if known.all(): return Mix((dim,), stays=known.shape[-1] == known.shape[-2])
+    return Linked(dim, _links(c, known))
+
+def _links(c, may): # [.., M,K], which rows may see which: the widest of all, and the status says if they differ
+    every = may.reshape(-1, *may.shape[-2:])
+    if not (every == every[:1]).all(): c.loosen()
+    return every.any(0)
+
+# %% ../../nbs/trace/rules.ipynb #069c5a01
 @_rule_for('addbmm')
-def _addbmm(c): return make_rule(Mix((), (0,2), (0,1), at=[None, (0,), (1,)]), [c['self'], c['batch1'], c['batch2']])
+def _addbmm(c):
+    return make_rule([(c['self'], Point()), (c['batch1'], Mix((0,2), (0,))), (c['batch2'], Mix((0,1), (1,)))])
 
 @_rule_for('_trilinear')
 def _trilinear(c): # as `F.bilinear` calls it: features last, the weight in the middle
-    return make_rule(Mix((-1,), (-1,)), [c['i1'], c['i3']]) if c['sumdim'] == [2,3] else None
+    if c['sumdim'] != [2,3]: return None
+    return make_rule([(c['i1'], Mix((-1,))), (c['i3'], Mix((-1,))), *_from_weights(c, 'i2')])
 
 @_rule_for('_cdist_forward')
 def _cdist(c):
-    n = len(c.out.shape)
-    return make_rule(Mix((-1,), (-1,), at=[(*range(n-1),), (*range(n-2), n-1)]), [c['x1'], c['x2']]) if c['x1'].dim() == c['x2'].dim() == n else None
+    n,a,b = len(c.out.shape),c['x1'],c['x2']
+    if not a.dim() == b.dim() == n: return None
+    return make_rule([(a, Mix((-1,), range(n-1))), (b, Mix((-1,), (*range(n-2), n-1)))])
 
+# %% ../../nbs/trace/rules.ipynb #069c5a02
 def _attention(c):
     q,k,v,mask = c['query'],c['key'],c['value'],c['attn_mask'] if c['attn_mask'] is not None else c['attn_bias']
     heads = (-3,) if q.dim() > 3 and q.shape[-3] != k.shape[-3] else () # groups of queries share a key
-    return make_rule(Mix((-1,), (*heads,-2,-1), (*heads,-2), (-1,)), [q,k,v,*([] if mask is None else [mask])])
+    may = _visible(c, mask, q.shape[-2], k.shape[-2])
+    if may is None or may.all():
+        ways = [(q, Mix((-1,))), (k, Mix((*heads,-2,-1))), (v, Mix((*heads,-2)))]
+        return make_rule(ways + ([(mask, Mix((-1,)))] if mask is not None else []))
+    links = _links(c, may)
+    return make_rule([(q, Mix((-1,))), (k, Linked(-2, links, (*heads,-1))), (v, Linked(-2, links, heads))])
+
+def _visible(c, mask, rows, cols): # bools [.., rows,cols], what a constant mask lets see
+    if c['is_causal']: return torch.ones(rows, cols, dtype=torch.bool).tril()
+    known = c.fixed(mask)
+    if known is None: return None
+    if known.dtype != torch.bool:
+        if ((known <= _low) & (known > _absorbs)).any(): c.loosen() # nearly hidden
+        known = known > _absorbs
+    return known.expand(*known.shape[:-2], rows, cols)
+
+_low,_absorbs = -1e3,-1e8 # what masks add to a score: beside the second nothing is left of it in single precision
 
 # %% ../../nbs/trace/rules.ipynb #0eed8dca
 @_rule_for('cumsum cumprod logcumsumexp cummax cummin _cummax_helper _cummin_helper')
-def _scanned(c): return make_rule(Scan(c['dim']), [c.args[0]])
+def _scanned(c): return make_rule([(c.args[0], _so_far(c, c['dim']))])
 
-@_rule_for('''_softmax _log_softmax _safe_softmax _sparse_softmax glu sort argsort msort topk
-    kthvalue median nanmedian mode max min argmax argmin renorm _weight_norm_interface logsumexp quantile nanquantile''')
+def _so_far(c, dim, features=(), reverse=False): # along `dim` from all before; features: dimensions that are merged
+    shape = c.args[0].shape
+    if not shape: return Point()
+    if shape[dim] > 4096: # too many for a table of who sees whom
+        c.loosen()
+        return Mix((dim,*features), stays=True)
+    links,rank = torch.ones(shape[dim], shape[dim], dtype=torch.bool),len(shape)
+    return Linked(dim%rank-rank, links.triu() if reverse else links.tril(), [d-rank for d in features])
+
+@_rule_for('''_softmax _log_softmax _safe_softmax _sparse_softmax glu sort argsort msort topk kthvalue median nanmedian
+    mode max min argmax argmin renorm _weight_norm_interface logsumexp quantile nanquantile''')
 def _along_dim(c):
-    d = 0 if c.name == 'msort' else c['dim']
-    n = c.args[0].dim()
+    d,n = 0 if c.name == 'msort' else c['dim'],c.args[0].dim()
     if c.name == 'renorm': d = [i for i in range(n) if i != d%n]
     return _reduced(c, d, c.out.shape == c.args[0].shape and c.name not in ('max','min','topk'))
 
 def _reduced(c, d, stays=False):
-    return make_rule(Mix(None if d is None or d == [] else (d,) if isinstance(d, int) else tuple(d), stays=stays), [c.args[0]])
+    dims = None if d is None or d == [] else (d,) if isinstance(d, int) else tuple(d)
+    return make_rule([(c.args[0], Mix(dims, stays=stays)), *_from_weights(c, 'weight', 'bias', 'g')])
 
 # %% ../../nbs/trace/rules.ipynb #2bc7e127
 @_rule_for('_is_all_true _is_any_true equal')
-def _one_answer(c): return make_rule(Mix(*[None]*len(c.tensors)), c.tensors)
+def _one_answer(c): return from_all(c.tensors)
 
 # %% ../../nbs/trace/rules.ipynb #3d67df42
 @_rule_for('native_layer_norm _fused_rms_norm rms_norm layer_norm')
-def _layer_norm(c): return make_rule(Mix(tuple(range(-len(c['normalized_shape']), 0)), stays=True), [c.args[0]])
+def _layer_norm(c): return _reduced(c, range(-len(c['normalized_shape']), 0), True)
 
 @_rule_for('native_group_norm')
-def _group_norm(c): return make_rule(Mix(tuple(range(1, c.args[0].dim())), stays=True), [c.args[0]])
+def _group_norm(c): return _reduced(c, range(1, c.args[0].dim()), True)
 
 def _batch_norm(c):
     x,train = c.args[0],c['training']
     if train is None: train = 'no_training' not in c.name
-    return make_rule(Mix((0, *range(2, x.dim())), stays=True) if train else Point(), [x])
-
-def _fft(c): return make_rule(Mix(tuple(c['dim']), stays=True), [c['self']])
+    if train: return _reduced(c, (0, *range(2, x.dim())), True)
+    return make_rule([(x, Point()), *_from_weights(c, 'weight', 'bias', 'running_mean', 'running_var')])
 
 # %% ../../nbs/trace/rules.ipynb #170b9f9b
 @_rule_for('mkldnn_rnn_layer _cudnn_rnn lstm gru rnn_tanh rnn_relu')
 def _recurrent(c): # a whole sequence; in one direction a step knows those before it
-    x,others,single = c['input'],[t for t in c.tensors if id(t) in c.nodes][1:],c.name == 'mkldnn_rnn_layer'
-    if others or x.dim() != 3 or c['batch_sizes']: return make_rule(Mix(*[None]*(1+len(others)), stays=True), [x,*others])
+    x,tracked,single = c['input'],[t for t in c.tensors if c.depends(t)],c.name == 'mkldnn_rnn_layer'
+    if any(t is not x for t in tracked) or x.dim() != 3 or c['batch_sizes']:
+        return make_rule([(t, Mix(stays=True)) for t in tracked])
     time = 1 if c['batch_first'] and not single else 0 # a single layer always has time first
-    if c['bidirectional'] and not single: return make_rule(Mix((time, 2), stays=True), [x])
-    return make_rule(Scan(time, (2,), bool(c['reverse'])), [x])
+    if c['bidirectional'] and not single: return _reduced(c, (time, 2), True)
+    return make_rule([(x, _so_far(c, time, (2,), c['reverse']))])
 
 @_rule_for('_thnn_fused_lstm_cell _thnn_fused_gru_cell')
-def _cell(c): return make_rule(Mix(*[(-1,)]*len(c.nodes)), [t for t in c.tensors if id(t) in c.nodes])
+def _recurrent_cell(c): return make_rule([(t, Mix((-1,))) for t in c.tensors])
 
 # %% ../../nbs/trace/rules.ipynb #f723b776
 def _borders(shape): # for each dimension the product of the sizes before it, and the same with its own
@@ -273,10 +270,13 @@ def _without(d, gone): return set() if d in gone else {d - sum(g < d for g in go
 _reshapes = set('view _unsafe_view reshape _reshape_copy _reshape_alias flatten unflatten'.split())
 _moves_all = _reshapes | {'cat'} # and put nothing in
 _simple = _same | _right | set('permute transpose t select unbind squeeze unsqueeze stack unfold diag_embed'.split())
-_others = set('index _unsafe_index rot90 im2col gather take diagonal fill_diagonal block_diag repeat_interleave'.split())
+_others = set('index _unsafe_index rot90 im2col gather take diagonal fill_diagonal block_diag'.split())
 _moves = dict.fromkeys(_simple | _reshapes | _others, (0,)) # which of its arguments move
-_moves |= dict(index_put=(0,2), _index_put_impl=(0,2), scatter=(0,3), index_copy=(0,3), slice_scatter=(0,1), select_scatter=(0,1),
-               diagonal_scatter=(0,1), masked_scatter=(0,2), put=(0,2))
+_moves |= dict(index_put=(0,2), _index_put_impl=(0,2), scatter=(0,3), index_copy=(0,3), slice_scatter=(0,1),
+               select_scatter=(0,1), diagonal_scatter=(0,1), masked_scatter=(0,2), put=(0,2))
+
+# %% ../../nbs/trace/rules.ipynb #4fc6b001
+def moves_only(c): return c.is_view or c.name in _moves
 
 def _again(c, at, other, ts):
     "The operation `c`, done to `ts` in place of the tensors in its arguments `at`."
@@ -308,13 +308,15 @@ def _move(c):
     at = _moves.get(c.name, (0,))
     data = [t for i in at if i < len(c.args) for t in tree_leaves(c.args[i]) if isinstance(t, Tensor)]
     rest = [t for t in c.tensors if not any(t is d for d in data)]
-    if any(id(t) in c.nodes for t in rest): return _chosen_by_image(c)
-    if c['accumulate'] or c.name == 'scatter' and c['reduce'] is not None: return _added(c)
-    consts = [None if id(t) in c.nodes else c.shape(t) for t in data]
+    if any(map(c.depends, rest)): return _chosen_by_image(c)
+    if c['accumulate'] or c.name == 'scatter' and c['reduce'] is not None: return None # added to what is there
+    consts = [None if c.depends(t) else c.shape(t) for t in data]
     run = _rerun(c, at, {id(t): c.values(t) for t in rest})
-    where = reshaped_dims if c.name in _reshapes else (lambda d, src, out: _where(c, d, src, out)) if c.name in _simple else None
-    hows = [Move(lambda ts, i=i: run(ts, i), consts, where, inserts=c.inserts) for i in range(len(c.outs))]
-    return make_rule(hows, data, _shuffle_steps(c))
+    where,inserts = None,not c.is_view and c.name not in _moves_all
+    if c.name in _reshapes: where = reshaped_dims
+    elif c.name in _simple: where = lambda d, src, out: _where(c, d, src, out)
+    moves = [Move(lambda ts, i=i: run(ts, i), consts, where, inserts=inserts) for i in range(len(c.outs))]
+    return make_rule([(t, Point()) for t in data], _shuffle_steps(c), moves=moves)
 
 def _rerun(c, at, other): # a function of the tensors to move, and of the number of the result that is asked for
     done = {}
@@ -328,128 +330,147 @@ def _rerun(c, at, other): # a function of the tensors to move, and of the number
 def _chosen_by_image(c): # where values are taken from, the image says
     c.status = 'depends on the data'
     if c.name == 'gather' and c.out.dim() and _sizes_but(c['self'], c['dim']) == _sizes_but(c['index'], c['dim']):
-        return make_rule(Mix((c['dim'],), ()), [c['self'], c['index']])
-    c.notes.append(f'{c.title} takes values from places that the image itself chooses: from anywhere, as far as can be said')
-    return make_rule(Mix(*[None]*len(c.tensors)), c.tensors)
+        return make_rule([(c['self'], Mix((c['dim'],))), (c['index'], Point())])
+    c.notes.append(f'{c.title} takes values from places that the image itself chooses: from anywhere, as far as can be '
+                   'said')
+    return from_all(c.tensors)
 
 def _sizes_but(t, dim): return [n for d,n in enumerate(t.shape) if d != dim%t.dim()]
 
 def _shuffle_steps(c): # how positions step, where an operation that moves values changes their density
-    step = {'pixel_shuffle': Fraction(1, c['upscale_factor'] or 1), 'pixel_unshuffle': Fraction(c['downscale_factor'] or 1)}.get(c.name)
-    return {} if step is None else {c.out.dim()-2: step, c.out.dim()-1: step}
+    if not c.name.startswith('pixel_'): return {}
+    step = Fraction(c['downscale_factor'] or 1)/(c['upscale_factor'] or 1)
+    return {c.out.dim()-2: step, c.out.dim()-1: step}
 
 # %% ../../nbs/trace/rules.ipynb #64e3512c
-@_rule_for('scatter_add scatter_reduce index_add index_reduce')
-def _added(c):
-    "Values are added to those that are there."
-    x,ids = c.args[0],torch.arange(math.prod(c.out.shape)).reshape(c.out.shape)
-    src = next(t for k in ('src','source','values') if (t := c[k]) is not None)
-    if any(id(t) in c.nodes for t in c.tensors if t is not x and t is not src): return make_rule(Mix(*[None]*len(c.tensors)), c.tensors)
-    if 'indices' in c.params: to = ids[tuple(slice(None) if i is None else c.values(i) for i in c['indices'])]
-    elif c.name.startswith('index'): to = ids.index_select(c['dim'], c.values(c['index']))
-    else: to = ids.gather(c['dim'], c.values(c['index']))
-    take = torch.arange(math.prod(src.shape)).reshape(src.shape)
-    if 'indices' in c.params: take = take.expand(to.shape)
-    else: take = take[tuple(slice(n) for n in to.shape)]
-    hows = [(ids.reshape(-1), ids.reshape(-1)), (to.reshape(-1), take.reshape(-1))]
-    return make_rule(Pairs(*[p for t,p in zip((x, src), hows) if id(t) in c.nodes]), [t for t in (x, src) if id(t) in c.nodes])
+@_rule_for('scatter_add index_add')
+def _added(c): # to what is there
+    x,index,src = c['self'],c['index'],c['src'] if c.name == 'scatter_add' else c['source']
+    if c.depends(index): return from_all(c.tensors)
+    ids,take = [torch.arange(math.prod(shape)).reshape(shape) for shape in (c.shape(x), c.shape(src))]
+    index = c.values(index)
+    to = ids.gather(c['dim'], index) if c.name == 'scatter_add' else ids.index_select(c['dim'], index)
+    take = take[tuple(slice(n) for n in to.shape)]
+    return make_rule([(x, Point()), (src, Pairs(to.reshape(-1), take.reshape(-1)))])
 
 @_rule_for('col2im')
 def _col2im(c):
     n,ch,h,w = c.out.shape
     to = torch.arange(n*ch*h*w, dtype=torch.float64).reshape(n, ch, h, w) + 1 # 0 is padding
-    to = torch.nn.functional.unfold(to, c['kernel_size'], c['dilation'], c['padding'], c['stride']).long().reshape(-1) - 1
+    to = F.unfold(to, c['kernel_size'], c['dilation'], c['padding'], c['stride']).long().reshape(-1) - 1
     src = torch.arange(len(to))
-    return make_rule(Pairs((to[to >= 0], src[to >= 0]), runs=(2,3)), [c['self']])
+    return make_rule([(c['self'], Pairs(to[to >= 0], src[to >= 0], runs=(2,3)))])
 
 # %% ../../nbs/trace/rules.ipynb #216396ce
 @_rule_for('grid_sampler_2d')
 def _grid(c):
-    "Sampling at points; `None` if they are reflected at the border, which is not worked out."
-    x,grid = c['input'],c['grid']
-    if id(grid) in c.nodes: # the image says where to look
-        c.status = 'depends on the data'
-        return make_rule(Mix((-2,-1), (-1,), at=[(0,1), (0,2,3)]), [x, grid])
-    if c['padding_mode'] == 2: return None
-    (n,ch,h,w),g = x.shape,c.values(grid).double()
-    at = [((g[...,i]+1)*(s-1)/2 if c['align_corners'] else ((g[...,i]+1)*s-1)/2) for i,s in ((1,h),(0,w))]
-    reach = {0:(0,1), 1:(0,), 2:(-1,0,1,2)}[c['interpolation_mode']] # bilinear, nearest, bicubic
-    row,col = [(a.round() if c['interpolation_mode'] == 1 else a.floor()).long() for a in at]
-    out,pairs = torch.arange(math.prod(c.out.shape)).reshape(c.out.shape),[]
-    for r,s in ((row+i, col+j) for i in reach for j in reach):
-        inside = (r >= 0) & (r < h) & (s >= 0) & (s < w)
-        if c['padding_mode']: r,s,inside = r.clamp(0, h-1),s.clamp(0, w-1),torch.ones_like(inside)
-        src = (torch.arange(n*ch).reshape(n, ch, 1, 1)*h + r[:,None])*w + s[:,None]
-        inside = inside[:,None].expand_as(out)
-        pairs.append((out[inside], src[inside]))
-    return make_rule(Pairs([torch.cat(p) for p in zip(*pairs)]), [x])
+    "Sampling at points: from anywhere, as far as is worked out."
+    c.status = 'depends on the data' if c.depends(c['grid']) else 'upper bound'
+    return make_rule([(c['input'], Mix((-2,-1), (0,1))), (c['grid'], Mix((-1,), (0,2,3)))])
 
 # %% ../../nbs/trace/rules.ipynb #b9551eb2
-_points = set('''hardswish leaky_relu log_sigmoid_forward native_dropout dropout _fused_dropout _prelu_kernel rrelu_with_noise rrelu alpha_dropout feature_dropout
-    feature_alpha_dropout bernoulli quantize_per_tensor quantize_per_channel quantize_per_tensor_dynamic dequantize int_repr _conj _neg_view conj_physical
+_points = set('''hardswish leaky_relu log_sigmoid_forward native_dropout dropout _fused_dropout _prelu_kernel
+    rrelu_with_noise rrelu alpha_dropout feature_dropout feature_alpha_dropout bernoulli quantize_per_tensor
+    quantize_per_channel quantize_per_tensor_dynamic dequantize int_repr _conj _neg_view conj_physical
     _conj_physical resolve_conj resolve_neg masked_fill nan_to_num complex polar batch_norm_elemt'''.split())
-quantized_points = set('add add_relu mul mul_relu relu6 hardswish leaky_relu elu celu sigmoid tanh clamp threshold add_scalar mul_scalar'.split())
 
 def is_pointwise(c):
-    if c.name in _points or c.name.startswith(('fake_quantize', '_fake_quantize')): return True
-    if c.space == 'quantized': return c.name in quantized_points
+    if c.space == 'aten' and (c.name in _points or c.name.lstrip('_').startswith('fake_quantize')): return True
     plain = getattr(torch.ops.aten, c.name, None) if c.space == 'aten' and c.mutable else None
-    return any(torch.Tag.pointwise in f.tags for f in (c.func, *((getattr(plain, o) for o in plain.overloads()) if plain else ())))
+    others = [getattr(plain, o) for o in plain.overloads()] if plain else [] # only these may be called so
+    return any(torch.Tag.pointwise in f.tags for f in (c.func, *others))
 
 # %% ../../nbs/trace/rules.ipynb #6fa62bfe
+@_rule_for('mul')
+def _product(c):
+    "A constant's zeros hide what they are multiplied with."
+    a,b = c.args[:2]
+    def way(t, other):
+        known = c.fixed(other)
+        hidden = known is not None and known.dim() and known == 0 # a plain 0 is no mask
+        return (t, Hidden(hidden) if isinstance(hidden, Tensor) and hidden.any() else Point())
+    return make_rule([way(t, other) for t,other in ((a, b), (b, a)) if isinstance(t, Tensor)])
+
+# %% ../../nbs/trace/rules.ipynb #6fa62b01
+_maskable = set('add sub mul masked_fill where minimum maximum baddbmm addmm'.split())
+
+def masks(c):
+    """Does `c` make values the same for every image that others may be weighed by: scores to which very much is added,
+    or products with zeros?"""
+    if c.name in ('tril','triu','constant_pad_nd',*_with_value): return True # values put in beside others
+    if moves_only(c): return any(map(c.is_own_constant, c.tensors))
+    if c.name not in _maskable: return False
+    picks = c.fixed(c['mask'] if c.name == 'masked_fill' else c['condition'])
+    if picks is not None and (not picks.any() or c.name == 'where' and picks.all()): return False # nothing or all
+    given = [c[k] for k in ('self','other','value')]
+    known = [torch.tensor(v) if isinstance(v, (int,float)) else c.fixed(v) for v in given if v is not None]
+    if c.name == 'mul': return any(v.dim() and (v == 0).any() for v in known if v is not None)
+    return any((v.abs() >= -_low).any() for v in known if v is not None)
+
+# %% ../../nbs/trace/rules.ipynb #6fa62b02
 @_rule_for('masked_fill where')
 def _masked(c):
     "A mask that is known hides what it covers."
     x,mask = c['self'],c['mask'] if c.name == 'masked_fill' else c['condition']
-    srcs = [t for t in (x, c['value'] if c.name == 'masked_fill' else c['other']) if isinstance(t, Tensor)]
-    try: known = None if mask is None or id(mask) in c.nodes else c.values(mask).bool()
+    other = c['value'] if c.name == 'masked_fill' else c['other']
+    try: known = None if mask is None or c.depends(mask) else c.values(mask).bool()
     except NeedsNumbers: known,c.status = None,'upper bound'
-    if known is None or not isinstance(x, Tensor): return make_rule(Point(), c.tensors)
-    hidden = [known, ~known] if c.name == 'masked_fill' else [~known, known]
-    return make_rule(Chosen(*hidden[:len(srcs)]), srcs)
+    if known is None: return from_points(c.tensors)
+    hidden = known if c.name == 'masked_fill' else ~known # of `x`
+    return make_rule([(t, Hidden(h)) for t,h in ((x, hidden), (other, ~hidden)) if isinstance(t, Tensor)])
 
 # %% ../../nbs/trace/rules.ipynb #c879b0da
 @_rule_for('fill zero random uniform normal exponential cauchy geometric log_normal')
 def _overwritten(c): # in place: what was there before is gone
-    return make_rule(Point(), [t for t in c.tensors[1:] if c.name == 'fill'])
+    return from_points(c.tensors[1:] if c.name == 'fill' else [])
 
 # %% ../../nbs/trace/rules.ipynb #36185017
 @_rule_for('view_as_real')
-def _as_real(c): return make_rule([Move(lambda ts: ts[0].unsqueeze(-1).expand(*ts[0].shape, 2), [None], lambda d, src, out: {d})], [c.args[0]])
+def _as_real(c):
+    c.loosen() # one of the two parts may depend on less
+    move = Move(lambda ts: ts[0].unsqueeze(-1).expand(*ts[0].shape, 2), [None], lambda d, src, out: {d})
+    return make_rule([(c.args[0], Point())], moves=[move])
+
 @_rule_for('view_as_complex')
-def _as_complex(c): return make_rule(Mix((-1,)), [c.args[0]])
+def _as_complex(c): return _reduced(c, -1)
+
 @_rule_for('embedding _embedding_bag')
 def _embedding(c): # a row of the table for each number
     x,table = c['indices'],c['weight']
-    if id(table) in c.nodes: return None
-    if c.name == 'embedding': return make_rule(Mix((), at=[tuple(range(x.dim()))]), [x])
-    return make_rule(Mix(*[None]*len(c.nodes)), [t for t in c.tensors if id(t) in c.nodes])
-@_rule_for('addr')
-def _outer(c): # a column times a row
-    *rest,a,b = c.tensors
-    return make_rule(Mix(*[()]*len(rest), (), (), at=[*[None]*len(rest), (0,), (1,)]), [*rest,a,b])
+    if c.depends(table): return None
+    return make_rule([(x, Mix((), range(x.dim())))]) if c.name == 'embedding' else from_all(c.tensors)
 
 # %% ../../nbs/trace/rules.ipynb #fc171907
 def _ask(c):
     "Which dimensions an unknown operation mixes, by experiment; `None` if it cannot be asked."
-    x = [t for t in c.tensors if id(t) in c.nodes]
-    if len(x) != 1 or c.mutable or not x[0].is_floating_point() or c.out.shape != x[0].shape or not c.out.numel(): return None
-    gen,shape = torch.Generator().manual_seed(0),tuple(c.out.shape)
-    def some(t): return torch.rand(t.shape, generator=gen).to(t.dtype) if t is x[0] or t.is_meta and t.is_floating_point() else c.values(t)
-    given,mixed = {id(t): some(t) for t in c.tensors},set()
-    def run(v):
-        def swap(a): return (v if a is x[0] else given[id(a)].clone()) if isinstance(a, Tensor) else a
-        return next(o for o in tree_leaves(c.func(*tree_map(swap, c.args), **tree_map(swap, c.kwargs))) if isinstance(o, Tensor)).double()
-    before = run(given[id(x[0])].clone())
+    x,shape = next(filter(c.depends, c.tensors)),tuple(c.out.shape)
+    if len(c.nodes) != 1 or c.mutable or not x.is_floating_point() or x.shape != shape or not c.out.numel(): return None
+    run,numbers = _with_numbers(c, x)
+    before,mixed = run(numbers),set()
     for value in (math.nan, 1e3, -1e3):
         for share in (0, .4, .9):
-            at,v = tuple(int(share*n) for n in shape),given[id(x[0])].clone()
-            v[at] = value
-            moved = (run(v) != before) & ~before.isnan()
+            at,changed = tuple(int(share*n) for n in shape),numbers.clone()
+            changed[at] = value
+            moved = (run(changed) != before) & ~before.isnan()
             mixed |= {d for d in range(len(shape)) if (moved.nonzero()[:,d] != at[d]).any()}
     return Mix(tuple(mixed), stays=True) if mixed else Point()
 
+# %% ../../nbs/trace/rules.ipynb #fc171901
+def _with_numbers(c, x): # a function that does `c` again with another `x`, and numbers for that
+    gen = torch.Generator().manual_seed(0)
+    def some(t):
+        if t is x or t.is_meta and t.is_floating_point(): return torch.rand(t.shape, generator=gen).to(t.dtype)
+        return c.values(t)
+    given = {id(t): some(t) for t in c.tensors}
+    def run(v):
+        def swap(a): return (v if a is x else given[id(a)]).clone() if isinstance(a, Tensor) else a
+        out = tree_leaves(c.func(*tree_map(swap, c.args), **tree_map(swap, c.kwargs)))
+        return next(o for o in out if isinstance(o, Tensor)).double()
+    return run,given[id(x)]
+
 # %% ../../nbs/trace/rules.ipynb #67cca28d
+def has_rule(c): return c.name in _rules or c.name.lstrip('_').startswith('upsample')
+
 def find_rule(c):
     "The rule for operation `c`, which never fails: what is not known is noted."
     rule = _known(c)
@@ -460,35 +481,25 @@ def find_rule(c):
     found = 'was asked which places it mixes' if how else 'is taken to depend on everything that it is given'
     c.status = 'upper bound'
     c.notes.append(f'convlab has no rule for {c.title}: it {found}')
-    tracked = [t for t in c.tensors if id(t) in c.nodes]
-    return make_rule(how or Mix(*[None]*len(tracked)), tracked)
+    return make_rule([(t, how or Mix()) for t in c.tensors])
 
 # %% ../../nbs/trace/rules.ipynb #04864fbd
 def _known(c):
-    "The rule for `c`, or `None`."
-    if c.space == 'quantized' and (rule := _quantized(c)): return rule
-    if c.name in _rules and c.space in ('aten','quantized'): return _rules[c.name](c)
+    "The rule for `c`, or `None`: derivatives have none, nor have other people's operations without PyTorch's tags."
+    if '_backward' in c.name and not is_pointwise(c): return None
+    rule = _by_name(c) if c.space == 'aten' else None
+    if rule or is_pointwise(c): return rule or from_points(c.tensors)
+    return _reduced(c, c['dim']) if torch.Tag.reduction in c.func.tags else None
+
+def _by_name(c):
+    if c.name in _rules: return _rules[c.name](c)
     if c.name == 'view' and c['size'] is None: # other numbers, same bytes
-        return make_rule(Point() if c.args[0].shape == c.out.shape else Mix((-1,)), [c.args[0]])
-    if c.name in _copies: return make_rule(Point(), c.args[:1])
-    if c.moves_only: return _move(c)
+        return from_points(c.args[:1]) if c.args[0].shape == c.out.shape else _reduced(c, -1)
+    if c.name in _copies: return from_points(c.args[:1])
+    if moves_only(c): return _move(c)
     if 'upsample' in c.name: return _resample(c)
     if c.name.startswith('_scaled_dot_product'): return _attention(c)
     if 'batch_norm' in c.name: return _batch_norm(c)
-    if c.name.startswith('_fft'): return _fft(c)
-    if c.name == 'copy': return make_rule(Point(), [c['src']])
-    if c.name.startswith('new_') or c.name.endswith('_like'): return make_rule(Point(), []) # a new constant
-    if is_pointwise(c): return make_rule(Point(), c.tensors)
-    if torch.Tag.reduction in c.func.tags: return _reduced(c, c['dim'])
-    return None
-
-# %% ../../nbs/trace/rules.ipynb #8fb27d15
-def _quantized(c): # `quantized::conv2d` and `quantized::linear` keep their weights in an object
-    packed = next((a for a in tree_leaves(c.args) if hasattr(a, 'unpack')), None)
-    if packed is None: return None
-    w,x = packed.unpack()[0],c.args[0]
-    if 'linear' in c.name: return make_rule(Mix((-1,)), [x])
-    if 'conv' not in c.name: return None
-    n = w.dim()-2
-    args = [[int(v) for v in getattr(packed, k)()][-n:] for k in ('stride','padding','dilation')]
-    return _conv_rule(c, x, w.shape, 'transpose' in c.name, args, packed.groups())
+    if c.name.startswith('_fft'): return _reduced(c, c['dim'], True)
+    if c.name == 'copy': return from_points([c['src']])
+    if c.name.startswith('new_') or c.name.endswith('_like'): return make_rule([]) # a new constant

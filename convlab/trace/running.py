@@ -34,13 +34,18 @@ def tensors_in(out, deep=0):
     return [t for o in out for t in tensors_in(o, deep+1)]
 
 # %% ../../nbs/trace/running.ipynb #eba924ab
+def _gradients(model): return [(p, p.grad) for p in model.parameters() if p.is_leaf]
+
+def _all_tensors(model):
+    return [*model.parameters(), *model.buffers(), *(g for _,g in _gradients(model) if g is not None)]
+
 class Guard(TorchDispatchMode):
-    "Keeps the numbers of a model's parameters and buffers from before an operation writes into them."
+    "Keeps the numbers of a model's parameters, buffers and gradients from before an operation writes into them."
     supports_higher_order_operators = True # those that take functions
 
     def __init__(self, model):
         super().__init__()
-        self.own = {memory_key(t): t for t in (*model.parameters(), *model.buffers())}
+        self.held = {memory_key(t): t for t in _all_tensors(model)}
         self.saved = {} # for a piece of memory a tensor over it, and a copy of all of it
 
     def run(self, func, args, kwargs):
@@ -49,8 +54,8 @@ class Guard(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def save(self, key):
-        if key not in self.own or key in self.saved: return
-        t = self.own[key].detach()
+        if key not in self.held or key in self.saved: return
+        t = self.held[key].detach()
         whole = t if t.layout != torch.strided or t.is_meta else t.new_empty(0).set_(t.untyped_storage())
         self.saved[key] = whole,whole.clone()
 
@@ -67,10 +72,10 @@ def _same_place(t, was): return memory_key(t) == memory_key(was) and memory_layo
 
 @contextmanager
 def _modules_put_back(model):
-    "The modules' flags and dictionaries, and which memory their tensors read, are put back."
+    "The modules' flags and dictionaries, gradients, and which memory their tensors read, are put back."
     flags = [(m, m.training) for m in model.modules()]
     dicts = [(d, dict(d)) for m in model.modules() for d in module_dicts(m)]
-    tensors = _tensors(model)
+    tensors,gradients = _tensors(model),_gradients(model)
     try: yield
     finally:
         for m,training in flags: m.__dict__['training'] = training
@@ -81,10 +86,15 @@ def _modules_put_back(model):
         for t,was,grad in tensors:
             if not _same_place(t, was): t.data = was
             if t.requires_grad != grad: t.requires_grad_(grad)
+        for p,grad in gradients:
+            if p.grad is not grad: p.grad = grad
 
 # %% ../../nbs/trace/running.ipynb #5c7e6692
 def alone():
     return all(t.daemon or t in (threading.main_thread(), threading.current_thread()) for t in threading.enumerate())
+
+def threads_made(): # so far in this process, of those that have no name; this one counts
+    return int(threading.Thread().name.split('-')[1])
 
 def _random_states(): # for each generator its state and how to set it
     states = [(random.getstate(), random.setstate), (np.random.get_state(legacy=False), np.random.set_state),
@@ -137,12 +147,17 @@ def hook_layers(
     enter, # called with name and module before the hooks of the user
     leave, # called with name, module, arguments and what was returned after them
 ):
-    "Listen to layers; `in_place` takes the hooks away."
+    """Listen to layers; `in_place` takes the hooks away. Returns a function: the names of layers that somebody else has
+    taken them from."""
+    ours = {}
     for name,m in layers.items():
         def before(m, args, name=name): enter(name, m)
         def after(m, args, kwargs, out, name=name): leave(name, m, (args,kwargs), out)
         nn.Module.register_forward_pre_hook(m, before, prepend=True)
         nn.Module.register_forward_hook(m, after, with_kwargs=True)
+        ours[name] = {id(before),id(after)}
+    def there(m): return {id(hook) for d in module_dicts(m) for hook in d.values()}
+    return lambda: [name for name,m in layers.items() if not ours[name] <= there(m)]
 
 # %% ../../nbs/trace/running.ipynb #412f8e18
 def check_model(model):
@@ -186,10 +201,16 @@ def call_args(model, input_size, inputs):
     if not given_tensors(args, kwargs):
         raise TypeError("inputs must be a tensor, a tuple of arguments, a dict of keyword arguments, or both of these; "
                         f"got {type(inputs).__name__}")
+    refuse_nested((args, kwargs))
     return tree_map(lambda a: _example(model, a) if isinstance(a, Tensor) else a, (list(args), kwargs))
 
+# %% ../../nbs/trace/running.ipynb #6dbd6301
 def _is_both(inputs): # arguments and keyword arguments
     pair = isinstance(inputs, tuple) and len(inputs) == 2
     return pair and isinstance(inputs[0], (tuple,list)) and isinstance(inputs[1], dict)
+
+def refuse_nested(values):
+    if any(t.is_nested for t in tree_leaves(values) if isinstance(t, Tensor)):
+        raise TypeError('nested tensors are not followed: give a model that pads, or one sequence at a time')
 
 def given_tensors(args, kwargs): return [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]

@@ -98,9 +98,9 @@ class _Readable:
 # %% ../../nbs/trace/table.ipynb #f40f122d
 class Arithmetic(_Readable):
     """What a model costs and sees, one row a layer call. `table.df` is the pandas DataFrame: take it to change, to join
-    or to plot. At its end it has rows for what was never called or used. For reading, `table[...]`, `table.params`,
-    `table.loc[...]` and the like give what a DataFrame of the calls alone would; `to_csv`, `to_excel` and the like
-    save all rows. `table.meanings` says what each column is."""
+    (`pandas.concat([table.df, other.df])`) or to plot. At its end it has rows for what was never called or used. For
+    reading, `table[...]`, `table.params`, `table.loc[...]` and the like give what a DataFrame of the calls alone would;
+    `to_csv` and the like save all rows. Columns are explained in `table.meanings`. Products with zeros count, too."""
     def __init__(self, df, types, uncounted=()):
         self.df,self._types = df,types # all rows; the class of each module
         self.uncounted = list(uncounted) # operations that have no count; their cells are empty

@@ -17,29 +17,24 @@ from torch import nn, Tensor
 from fastcore.basics import patch
 from torch.overrides import TorchFunctionMode
 import convlab
-from .internals import (is_composite, is_operation, memory_key, on_meta, tree_leaves, tree_map, undisturbed,
-                                     written_tensors)
-from .running import (Guard, alone, call_args, check_model, given_tensors, hook_layers, in_place, is_meta, listens,
-                                   named_layers, tensors_in, unwrapped)
-from .reach import Chosen, Mix, Move, Node, Pairs, Point, worst
+from .internals import (is_composite, is_operation, memory_key, on_meta, tree_map, undisturbed, written_tensors)
+from .running import (Guard, alone, call_args, check_model, given_tensors, hook_layers, in_place, is_meta,
+                                   listens, named_layers, refuse_nested, tensors_in, threads_made, unwrapped)
+from .reach import Each, Node, everything
 from .counting import count_products
-from .rules import Call, NeedsNumbers, find_rule, make_rule
-from .masks import Masked
+from .calls import Call, NeedsNumbers, make_rule
+from .rules import find_rule, has_rule, masks
 from .places import Graph, begin, measure, our_fault
 from .rows import Owners, Row, Trace
 
 # %% ../../nbs/trace/tracing.ipynb #86febe28
 _same_memory = ('as_strided','set','resize','resize_as','alias','detach') # another layout of it is all that they make
 
-def _only(how, at): # `how`, for the sources at these places: those that depend on the image
-    if isinstance(how, Mix): return Mix(*[how.merged[i] for i in at], at=[how.at[i] for i in at], stays=how.stays)
-    if isinstance(how, Chosen): return Chosen(*[how.hidden[i] for i in at])
-    return Pairs(*[how.pairs[i] for i in at], runs=how.runs) if isinstance(how, Pairs) else how
-
-def _hows(c, how, at): # one for each result of `c`
-    if isinstance(how, list): return how
-    everything = Mix(*[None]*len(at)) # for results of another shape, such as a norm's statistics
-    return [_only(how, at) if o.shape == c.out.shape else everything for o in c.outs]
+def _hows(c, rule): # for each result of `c` how it comes from the sources that depend on the image
+    if rule.moves: return rule.moves
+    hows = [how for t,how in zip(rule.srcs, rule.hows) if c.depends(t)]
+    # those of another shape, such as a norm's statistics, on all that there is
+    return [Each(*hows) if o.shape == c.out.shape else everything(len(hows)) for o in c.outs]
 
 def _shown(rule, axes):
     x,n = rule.srcs[0],len(rule.ks)
@@ -47,15 +42,23 @@ def _shown(rule, axes):
     return [tuple(v[i] for i in keep) for v in (rule.ks, rule.stride, rule.padding)]
 
 # %% ../../nbs/trace/tracing.ipynb #293f17a8
+def _tells_python(c):
+    "Does Python learn something of the image: a number, or how large a result is, which the image decides?"
+    if torch.Tag.data_dependent_output in c.func.tags: return bool(c.nodes)
+    if torch.Tag.dynamic_output_shape not in c.func.tags: return False
+    picks = c.name in ('index','masked_select')
+    return any(c.depends(t) for t in c.tensors if t.dtype == torch.bool or not picks)
+
+# %% ../../nbs/trace/tracing.ipynb #293f1701
 class Tracer(Guard):
     "Follows one call of a model, and is thrown away: a `Trace` has what it found."
     def __init__(self, model):
         super().__init__(model)
         self.layers,self.owners,self.graph = named_layers(model),Owners(model),Graph()
         self.rows,self.calls,self.stack,self.notes,self.elsewhere = [],{},[],[],[]
-        self.values = {} # of constants that were moved to where tensors have no numbers
-        self.met = {memory_key(t) for t in _held(model)} # memory that is known
-        self.thread,self.busy = threading.get_ident(),False
+        self.moved = {} # of constants that were moved to where tensors have no numbers
+        self.familiar = {memory_key(t) for t in _held(model)} # memory that is known
+        self.thread,self.threads,self.busy = threading.get_ident(),threads_made(),False
         self.stranger,self.others = None,False # shape of a tensor from outside; are other threads at work?
 
     def start(self, x): # make `x` the image
@@ -82,31 +85,26 @@ class Tracer(Guard):
         try: return self.aside(self.graph.node, t)
         except Exception as e:
             self.say(our_fault(e, 'a tensor is taken to depend on everything'))
-            return self.graph.add(t.shape, Mix(None), [self.image], status='upper bound')
+            return self.graph.add(t.shape, everything(1), [self.image], status='upper bound')
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if self.busy or not listens(self): return func(*args, **kwargs)
         self.hear()
-        _refuse_nested((args, kwargs))
+        refuse_nested((args, kwargs))
         if not is_operation(func): return self.higher(func, args, kwargs)
         c = Call(func, args, kwargs, self)
-        if is_composite(func) and not c.has_rule:
+        if is_composite(func) and not has_rule(c):
             with self: return func.decompose(*args, **kwargs)
-        self.meet(c)
+        self.notice_strangers(c)
         out = self.carry_out(c)
-        _refuse_nested(out)
+        refuse_nested(out)
         c.ran(out, written_tensors(func, args, kwargs) if c.mutable else [])
-        # what comes now may be a matter of it
-        if torch.Tag.data_dependent_output in func.tags and c.nodes: self.graph.floor = 'depends on the data'
+        if _tells_python(c): self.graph.floor = 'depends on the data' # what comes now may be a matter of it
         if c.outs: self.listen(c)
         return out
 
 # %% ../../nbs/trace/tracing.ipynb #37854d3e
-def _refuse_nested(values):
-    if any(t.is_nested for t in tree_leaves(values) if isinstance(t, Tensor)):
-        raise TypeError('nested tensors are not followed: give a model that pads, or one sequence at a time')
-
 @patch
 def carry_out(self:Tracer, c):
     meta = [t.is_meta for t in c.tensors]
@@ -119,8 +117,8 @@ def listen(self:Tracer, c):
     products = self.mine(count_products, c, 'it is not counted')
     rule,nodes = self.mine(self.follow, c, 'it is taken to depend on everything') or self.anything(c)
     for note in c.notes: self.say(note)
-    self.note(c, products, rule, nodes)
-    self.met |= {memory_key(o) for o in c.outs}
+    self.put_down(c, products, rule, nodes)
+    self.familiar |= {memory_key(o) for o in c.outs}
     c.let_go()
 
 # %% ../../nbs/trace/tracing.ipynb #b082163c
@@ -128,25 +126,35 @@ def listen(self:Tracer, c):
 def follow(self:Tracer, c):
     "The rule for the operation `c`, and a node for each of its results."
     if not c.nodes: return None,self.constant(c)
-    if c.name in _same_memory: return make_rule([], c.tensors),[self.graph.node(c.out)]
-    masked = Masked(c, self.owners.of)
-    try: rule = masked.known() or find_rule(c)
+    if c.name in _same_memory: return make_rule([]),[self.graph.node(c.out)]
+    try: rule = find_rule(c)
     except NeedsNumbers:
         self.say(f'{c.title} depends on numbers, and the model is on the device meta: its output is taken to depend on '
                  'everything')
         return self.anything(c)
-    if c.name == 'convolution' and self.cut_weight(c['weight']): c.status = worst([c.status, 'upper bound'])
-    found = [(i,c.nodes[id(t)]) for i,t in enumerate(rule.srcs) if id(t) in c.nodes]
-    srcs,nodes = [n for _,n in found],[]
-    for o,how,fixed in zip(c.outs, _hows(c, rule.how, [i for i,_ in found]), masked.after(rule)):
-        nodes.append(self.graph.add(o.shape, how, srcs, rule.steps, c.status, fixed))
-        self.graph.put(o, nodes[-1], bool(c.written))
+    srcs = [c.nodes[id(t)] for t in rule.srcs if c.depends(t)]
+    masked = self.masked(c, rule, srcs)
+    nodes = [self.graph.add(o.shape, how, srcs, rule.steps, c.status, masked) for o,how in zip(c.outs, _hows(c, rule))]
+    for o,n in zip(c.outs, nodes): self.graph.put(o, n, bool(c.written))
     return rule,nodes
+
+# %% ../../nbs/trace/tracing.ipynb #12c196a0
+@patch
+def masked(self:Tracer, c, rule, srcs): # may a mask have fixed some results? What those weigh has a wide field
+    masked = any(n.masked for n in srcs)
+    if masked and _weighs(c, rule) or c.name == 'convolution' and self.cut_weight(c['weight']): c.loosen()
+    return masks(c) or masked and _is_local(rule)
+
+def _is_local(rule): return all(how.local for how in rule.hows)
+
+def _weighs(c, rule): # is it a softmax, or a product of what depends on the image?
+    joins = c.name in ('mul','div') or not _is_local(rule)
+    return 'softmax' in c.name or joins and sum(map(c.depends, rule.srcs)) > 1
 
 # %% ../../nbs/trace/tracing.ipynb #43bb919e
 @patch
-def cut_weight(self:Tracer, w): # is it made of a parameter, perhaps by a mask, and zero at a place for all channels?
-    made = self.owners.of(w) and not isinstance(w, nn.Parameter) and not w.is_meta
+def cut_weight(self:Tracer, w): # is it no parameter, such as a buffer or a masked one, and zero at a place everywhere?
+    made = not isinstance(w, nn.Parameter) and not w.is_meta
     return bool(made and (w == 0).flatten(0, 1).all(0).any())
 
 @patch
@@ -154,13 +162,13 @@ def constant(self:Tracer, c): # results that depend on constants alone
     for t in c.written:
         if memory_key(t) in self.graph.memory: self.graph.put(t, None, True)
     copied = c.name in ('_to_copy','lift_fresh') and c.out.is_meta and not c.tensors[0].is_meta
-    if copied: self.values[memory_key(c.out)] = c.tensors[0]
+    if copied: self.moved[memory_key(c.out)] = c.tensors[0]
     return []
 
 @patch
 def anything(self:Tracer, c): # nodes that depend on all that the operation was given
     srcs = list(c.nodes.values())
-    nodes = [self.graph.add(o.shape, Mix(*[None]*len(srcs)), srcs, status='upper bound') for o in c.outs]
+    nodes = [self.graph.add(o.shape, everything(len(srcs)), srcs, status='upper bound') for o in c.outs]
     for o,n in zip(c.outs, nodes): self.graph.put(o, n, True)
     return None,nodes
 
@@ -188,13 +196,17 @@ def leave(self:Tracer, name, m, given, out):
     if not listens(self): return
     if threading.get_ident() != self.thread: return self.elsewhere.append((name, m, given, out))
     self.hear()
-    while self.stack[-1].module is not m: self.stack.pop() # a layer failed, and the model went on
+    while self.stack[-1].module is not m: self.abandon(self.stack.pop())
     layer,ts = self.stack.pop(),tensors_in(out)
     found = self.depending(ts)
     self.calls.setdefault(name, []).append(found)
     if not layer.leaf or not ts: return
     layer.row.params += self.owners.credit(layer.used)
     self.finish(layer.row, found[0][1] if found else Node(ts[0].shape), ts, m)
+
+@patch
+def abandon(self:Tracer, layer): # its end was not seen: it failed and the model went on, or the hooks are gone
+    if layer.row.params or layer.row.mults != 0: self.finish(layer.row, Node((0,)), [])
 
 @patch
 # nothing is no place
@@ -226,11 +238,10 @@ def _type(c):
 
 # %% ../../nbs/trace/tracing.ipynb #d4598534
 @patch
-def note(self:Tracer, c, products, rule, nodes):
+def put_down(self:Tracer, c, products, rule, nodes):
     own = self.stack[-1].own if self.stack else set()
     owners = set().union(*(self.owners.of(t, own) for t in c.tensors))
     if not c.nodes and owners: self.on_constants(c, owners)
-    elif not c.nodes: products = products or 0
     node = nodes[0] if nodes and nodes[0] else Node(c.out.shape)
     if nodes or products != 0: self.book(c, rule, node, products, owners)
 
@@ -257,7 +268,7 @@ def book(self:Tracer, c, rule, node, products, owners):
 
 def _stands_out(c, rule, node): # does it join branches, or look at more than one place?
     branches = len(set(map(id, node.srcs))) > 1
-    return branches or rule and not isinstance(rule.how, (Point,Move,list)) and c.name != 'constant_pad_nd'
+    return branches or rule and not _is_local(rule) and c.name != 'constant_pad_nd'
 
 # %% ../../nbs/trace/tracing.ipynb #f4390b98
 @patch
@@ -273,28 +284,29 @@ def _held(model): # its tensors, also those that are plain attributes
     return [*model.parameters(), *model.buffers(), *attributes]
 
 @patch
-def meet(self:Tracer, c):
-    strange = [t for t in c.tensors if memory_key(t) not in self.met and memory_key(t) not in self.graph.memory]
+def notice_strangers(self:Tracer, c):
+    strange = [t for t in c.tensors if memory_key(t) not in self.familiar and memory_key(t) not in self.graph.memory]
     strange = [t for t in strange if t.is_floating_point() and t.dim() > 1 and t.shape[0] == self.image.shape[0]]
     if c.name == 'lift_fresh' or not strange: return
-    self.met |= set(map(memory_key, strange))
+    self.familiar |= set(map(memory_key, strange))
     self.stranger = strange[0].shape
     self.others = self.others or not alone()
 
 # %% ../../nbs/trace/tracing.ipynb #d39a2cfd
 @patch
 def say_strangers(self:Tracer, unused):
-    if self.stranger is None or not (self.others or unused): return
+    others = self.others or threads_made() > self.threads+1
+    if self.stranger is None or not (others or unused): return
     self.say(f'tensors that come from outside, such as one of shape {tuple(self.stranger)}, are taken for constants: '
-             'if another thread of the model has made them of the image, that is not followed')
+             'if another thread of the model has made them of the image, that is not followed, and not counted')
 
 @patch
 def unfollowed(self:Tracer, name, m, srcs, ts):
     self.say(f'layer {name!r} is called in another thread, where its operations are not followed: its output is taken '
              'to depend on all of its input, and its products are not counted')
-    nodes = [self.graph.add(t.shape, Mix(*[None]*len(srcs)), srcs, status='upper bound') for t in ts]
+    nodes = [self.graph.add(t.shape, everything(len(srcs)), srcs, status='upper bound') for t in ts]
     for t,n in zip(ts, nodes): self.graph.put(t, n, True)
-    self.met |= set(map(memory_key, ts))
+    self.familiar |= set(map(memory_key, ts))
     self.calls.setdefault(name, []).append([*enumerate(nodes)])
     params = self.owners.credit(set(m.parameters()))
     row = Row(name, type(m).__name__, (), params=params, mults=None, uncounted=('another thread',), depth=_depth(name))
@@ -330,6 +342,7 @@ class Watch(TorchFunctionMode):
         if name in _leaving and isinstance(args[0], Tensor) and listens(self.tracer) and self.tracer.node(args[0]):
             self.tracer.say(f'values of the image leave PyTorch through {name}(): what is computed from them there is '
                             'not followed')
+            self.tracer.graph.floor = 'depends on the data' # what comes now may be a matter of them
         if name in ('__getitem__','__setitem__') and args[0].is_meta: args = (args[0], _as_index(args[1]), *args[2:])
         return func(*args, **(kwargs or {}))
 
@@ -339,11 +352,16 @@ def _called(t, model, args, kwargs):
     ts = given_tensors(args, kwargs)
     t.start(next((a for a in ts if a.is_floating_point() or a.is_complex()), ts[0]))
     with in_place(model, t):
-        hook_layers(t.layers, t.enter, t.leave)
+        lost = hook_layers(t.layers, t.enter, t.leave)
         with Watch(t): out = model(*args, **kwargs)
         t.hear()
+        while t.stack: t.abandon(t.stack.pop())
+        if names := lost():
+            t.say(f'forward takes the hooks away from {", ".join(repr(n or "the model") for n in names)}: what such a '
+                  'layer returns is not seen, or its operations stand alone')
         return out
 
+# %% ../../nbs/trace/tracing.ipynb #842a5e01
 def _read(t, out):
     "What tracer `t` has found in a call that returned `out`."
     found = t.depending(tensors_in(out))
@@ -426,7 +444,9 @@ def tell(t, places_only=False):
     that asked."""
     uncounted = sorted({u for r in t.rows for u in r.uncounted})
     empty = f"no formula for the products of {', '.join(uncounted)}: their cells are empty (count_rule adds one)"
-    notes = t.notes + ([empty] if uncounted and not places_only else [])
+    lost = 'nothing that the model returns is known to depend on the input'
+    notes = t.notes + ([lost] if not t.out and not places_only else [])
+    notes += [empty] if uncounted and not places_only else []
     if notes: warn('; '.join(notes))
 
 def warn(text):

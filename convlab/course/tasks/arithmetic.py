@@ -55,7 +55,7 @@ def _(answer):
             'There is one more stop along each axis: the kernel stops at its first place too, hence the + 1.':
                 (size-1)**2 * conv.weight.numel(),
             'The groups were left out. With groups a filter has ni/groups slices.': size**2 * ni*nf*ks*ks,
-            'The groups were taken twice: there are still nf filters, only their slices are fewer.':
+            'The groups were counted twice: there are still nf filters; only their slices are fewer.':
                 size**2 * ni*nf*ks*ks/groups**2})
     return 'One formula for every convolution: the numbers that come out, times the weights that each of them takes.'
 
@@ -110,7 +110,7 @@ def _wrong_taps(net, x):
         'These are the taps of the top left; they meet padding. The others do the work.':
             F.conv2d(h, w[:,:,:2,:2], b).flatten(1),
         'The bias of the last layer is missing.': F.conv2d(h, w[:,:,1:,1:]).flatten(1),
-        'The new taps are transposed: rows and columns are exchanged.':
+        'The new taps are transposed: rows and columns are swapped.':
             F.conv2d(h, w[:,:,1:,1:].transpose(2,3), b).flatten(1)}
 
 # %% ../../../nbs/solutions/04_arithmetic.ipynb #c0de0401
@@ -142,7 +142,7 @@ def _(answer):
     with torch.no_grad(), _Made() as made:
         shape = list(getattr(call(block, torch.rand(2,32,28,28), on=on), 'shape', ()))
     if shape != [2,32,28,28]:
-        raise Wrong('The shape must stay. Does each kernel have the padding that it needs?', on,
+        raise Wrong('The shape must stay the same. Does each kernel have the padding that it needs?', on,
                     'shape [2, 32, 28, 28]', f'shape {shape}')
     mults,most = totals(arithmetic(block, (32,28,28)))['multiplications'],28*28*32*32*25
     if mults > most/10: raise Wrong('That is too much work.', on, f'{most//10:,} multiplications at most', f'{mults:,}')

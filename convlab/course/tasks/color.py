@@ -21,7 +21,7 @@ def _(answer):
         'A slice is 5 by 5 in the first layer, not 3 by 3.': (8*3*3*3, 8*2*3*3),
         'The biases do not change: there is one for each channel out.': (8*3*5*5, 8*2*5*5 + 16),
         'Two slices are new in each kernel; the first was there before.': (8*3*5*5, 8*3*5*5),
-        'These are the weights with biases. Asked for were the weights.': (8*3*5*5 + 8, 8*2*5*5),
+        'These are the weights and the biases. The question asks for the weights alone.': (8*3*5*5 + 8, 8*2*5*5),
         'Only the first layer changes. The others see its eight maps, whatever it was made from.':
             (8*3*5*5, 2*(30_282)),
         'That is one kernel. There are eight.': (3*5*5, 2*5*5)})
@@ -30,7 +30,7 @@ def _(answer):
 # %% ../../../nbs/solutions/06_color.ipynb #95f826bb
 @exercise('bgr_kernel', lesson='06_color', title='a kernel for blue, green, red', hints=(
     'Which slice belongs to which channel now? Rows and columns stay as they are.',
-    '`flip` turns an axis round. Counted from the end, the axis of the slices '
+    '`flip` reverses an axis. Counted from the end, the axis of the slices '
     'is the same for one kernel and for a batch of them.'))
 def _(answer):
     for shape in ((4,3,3,3), (3,3,5,5), (3,3,3)):
@@ -41,12 +41,12 @@ def _(answer):
             'The slices were moved on by one place; only red and blue change places.': w.roll(1, -3),
             'That is the order of the kernels, the first axis. The slices are the axis before rows and columns.':
                 w.flip(0),
-            'The columns were turned round, not the slices.': w.flip(-1)})
+            'The columns were reversed, not the slices.': w.flip(-1)})
     return 'A first layer that was trained on one order can be used on the other, for free.'
 
 # %% ../../../nbs/solutions/06_color.ipynb #7667e975
 @exercise('grey_is_a_convolution', lesson='06_color', title='luma as a layer', hints=(
-    'How many pixels does the grey of a pixel depend on?',
+    'How many pixels does the gray of a pixel depend on?',
     'A kernel of 1 by 1. What are the numbers that `to_grey` weighs red, green and blue with? And the bias?'))
 def _(answer):
     on = 'a random picture [3,6,7], from 0 to 1'
@@ -62,7 +62,7 @@ def _(answer):
         'The three weights are equal. `to_grey` weighs the channels by how bright they seem to us.': mean,
         'The weights are right, and there is still a bias that was drawn at random.': want + b,
         'The weights belong to the channels in the order red, green, blue.': to_grey(im.flip(0))[None,None]})
-    return 'Grey throws away two dimensions of three, with three weights.'
+    return 'Gray throws away two dimensions out of three, with three weights.'
 
 # %% ../../../nbs/solutions/06_color.ipynb #ee81413b
 def _hued(*hues):
@@ -91,7 +91,7 @@ def _(answer):
         why = 'These two are nearly the same color. Is there a place on the circle where your numbers jump?'
         raise Wrong(why, worst, f'a distance far below {far.min():.2f}', f'{near.max():.2f}')
     if far.max() > 1.01*far.min():
-        why = 'Opposite hues should be as far apart wherever they lie.'
+        why = 'Opposite hues should be equally far apart, wherever they lie.'
         raise Wrong(why, f'{most}, and {least}', 'one distance', f'{far.max():.3f} and {far.min():.3f}')
     return 'A circle has no ends.'
 
@@ -112,4 +112,4 @@ def _(answer):
             'The kernels were turned by 180 degrees.': F.conv2d(im[None], weight.flip(2,3), bias)[0],
             'The maps of all kernels were added up. Each kernel makes a map of its own.':
                 (maps + bias[:,None,None]).sum(0)})
-    return 'All that `nn.Conv2d` does, but for strides, padding and speed.'
+    return 'That is all `nn.Conv2d` does, except for strides, padding and speed.'

@@ -23,8 +23,8 @@ def _(answer):
     for _ in range(3): sizes.append(out_size(sizes[-1], 5, stride, padding) if sizes[-1] + 2*padding >= 5 else 0)
     if sizes == [28,14,7,4]:
         return ('Half the kernel as padding, ks//2, as for 3 by 3: then the windows '
-                'are centred on pixels 0, 2, 4 and so on.')
-    why = ('Stride and padding are exchanged?' if (stride,padding) == (1,2) else
+                'are centered on pixels 0, 2, 4 and so on.')
+    why = ('Did you swap stride and padding?' if (stride,padding) == (1,2) else
            '' if stride == 2 else f'A stride of {stride} does not halve.')
     if (stride,padding) == (2,1): why = 'That is the padding for a 3 by 3 kernel.'
     raise Wrong(why, f'stride {stride}, padding {padding}', '28, 14, 7, 4', ', '.join(map(str, sizes)))
@@ -32,7 +32,7 @@ def _(answer):
 # %% ../../../nbs/solutions/02_convolutions.ipynb #387cbe67
 @exercise('stride2_layer', lesson='02_convolutions', title='a stride-2 layer by hand', hints=(
     'Pad first: `F.pad(x, (1,1,1,1))`. In the padded picture the windows begin in rows and columns 0, 2, 4, …',
-    'A window is `[C,3,3]`, as is a kernel: multiply, add up all 27 or so '
+    'A window is `[C,3,3]`, as is a kernel: multiply, add up all its '
     'products, add the bias of the kernel, and cut off below zero.'))
 def _(answer):
     for c,h,w,nf in ((1,6,6,1), (3,7,5,2), (2,4,9,3)):
@@ -46,10 +46,10 @@ def _(answer):
             'The bias was added after the ReLU, not before.': conv(bias=None) + bias[:,None,None],
             'The padding is missing.': conv(padding=0),
             'The stride is missing.': conv(stride=1),
-            'It begins with the second window, and not with the first.': conv(stride=1)[:,1::2,1::2],
+            'It starts at the second window, not at the first.': conv(stride=1)[:,1::2,1::2],
             'The mean over the channels was taken, not their sum.': conv(weight/c),
             'The kernels were turned by 180 degrees.': conv(weight.flip(2,3))})
-    return 'All that the layers of the next lesson do.'
+    return 'That is all the layers of the next lesson do.'
 
 # %% ../../../nbs/solutions/02_convolutions.ipynb #da39aa1f
 @exercise('two_in_one', lesson='02_convolutions', title='the one kernel of two convolutions', hints=(

@@ -16,26 +16,28 @@ from ...kernels import map_kernel, top_edge
 # %% ../../../nbs/solutions/01_kernels.ipynb #d5ae2082
 def nine(answer):
     "A kernel of three by three, however it was written."
-    try: kernel = torch.as_tensor(answer).detach().cpu().float()
+    try:
+        kernel = torch.as_tensor(answer).detach().cpu()
+        if kernel.is_complex(): raise TypeError('complex numbers are no ink')
     except Exception: raise Wrong('The answer must be a kernel: three rows of three numbers.') from None
     if kernel.shape != (3,3):
         raise Wrong('A kernel here has three rows of three numbers.', want='shape [3, 3]',
                     got=f'shape {list(kernel.shape)}')
-    return kernel
+    return kernel.float()
 
 # %% ../../../nbs/solutions/01_kernels.ipynb #37d43a21
 @exercise('right_edge', lesson='01_kernels', title='a kernel for right edges', hints=(
     'In a window on a right edge, where is the ink, and where is the paper?',
-    'Each row of the kernel must add up to zero, so that even ground and edges that lie give zero.'))
+    'Each row of the kernel must add up to zero: then equal pixels give zero, and so do horizontal edges.'))
 def _(answer):
     kernel,ink = nine(answer),torch.zeros(6,6)
     ink[:,:3] = 1
     def answers(im): return sorted({round(v, 4) for v in map_kernel(im, kernel).flatten().tolist()})
     even,lying,ends,begins = [answers(im) for im in (torch.ones(6,6), ink.T, ink, 1-ink)]
     if any(even):
-        raise Wrong(f'The nine numbers add up to {kernel.sum():g}: it measures ink.', 'even ground', '0', even[0])
+        raise Wrong(f'The nine numbers add up to {kernel.sum():g}: it measures ink.', 'equal pixels', '0', even[0])
     if any(lying):
-        raise Wrong('It answers to edges that lie. Its numbers should differ from column to column.',
+        raise Wrong('It responds to horizontal edges. Its numbers should differ from column to column.',
                     'ink above, paper below', '0', lying)
     if max(ends) <= 0 < max(begins):
         raise Wrong('It is large where ink *begins*: that is a left edge.', 'ink that ends on its right', 'more than 0',
@@ -43,12 +45,12 @@ def _(answer):
     if max(ends) <= 0 or min(ends) < 0:
         raise Wrong('It should be positive at the edge, and nowhere negative.', 'ink that ends on its right',
                     '0, and more at the edge', ends)
-    return 'Where ink begins it is negative: its map is like that of left_edge with colors exchanged.'
+    return 'Where ink begins it is negative: its map is that of left_edge with the colors swapped.'
 
 # %% ../../../nbs/solutions/01_kernels.ipynb #ce8d72b2
 @exercise('every_second', lesson='01_kernels', title='a map of every second place', hints=(
     '`range` takes a third number, the step.',
-    'The centres of the windows lie in rows 1 to H-2: `range(1, H-1)`, and with a step `range(1, H-1, 2)`.'))
+    'The centers of the windows lie in rows 1 to H-2: `range(1, H-1)`, and with a step `range(1, H-1, 2)`.'))
 def _(answer):
     for h,w in ((28,28), (9,12), (4,3)):
         im,on = torch.randint(0, 256, (h,w)),f'a picture [{h},{w}]'
@@ -57,7 +59,7 @@ def _(answer):
             'Those are all places, not every second one.': full,
             'Every second row is there, but all columns.': full[::2],
             'Every second column is there, but all rows.': full[:,::2],
-            'It begins with the second place, and not with the first.': full[1::2,1::2]})
+            'It starts at the second place, not at the first.': full[1::2,1::2]})
     return 'A quarter of the work, and a map of half the size: the next lesson calls that a stride of two.'
 
 # %% ../../../nbs/solutions/01_kernels.ipynb #7ad9d2ef
@@ -70,16 +72,16 @@ def _(answer):
         a,b = map_kernel(im, top_edge),map_kernel(im, top_edge.T)
         expect(call(answer, im, on=on), (a**2+b**2).sqrt(), on=on, why={
             'The two maps were added: where their signs differ they cancel out.': a+b,
-            'Sizes were added: an edge that slants comes out up to 41 % too strong.': a.abs()+b.abs(),
-            'The root is missing.': a**2+b**2, 'Only edges that lie are there.': a.abs(),
-            'Only upright edges are there.': b.abs(),
-            'The larger of the two was taken: an edge that slants comes out up to 29 % too weak.':
+            'Sizes were added: a slanting edge comes out up to 41 % too strong.': a.abs()+b.abs(),
+            'The root is missing.': a**2+b**2, 'Only horizontal edges are there.': a.abs(),
+            'Only vertical edges are there.': b.abs(),
+            'The larger of the two was taken: a slanting edge comes out up to 29 % too weak.':
                 torch.maximum(a.abs(), b.abs())})
     return 'Sobel\'s operator of 1968 does this, with a 2 in the middle of its rows.'
 
 # %% ../../../nbs/solutions/01_kernels.ipynb #e11e6450
 @exercise('any_kernel', lesson='01_kernels', title='map_kernel for a kernel of any size', hints=(
-    'How many places has a window of `kh` rows in a picture of `H` rows? Try `H=5` on paper, with `kh` of 1, 3 and 4.',
+    'In how many places does a window of `kh` rows fit in `H` rows? Try `H=5` on paper, with `kh` of 1, 3 and 4.',
     '`unfold` takes the size of the window: its second argument is the number of rows or columns.'))
 def _(answer):
     for h,w,kh,kw in ((5,5,3,3), (7,7,5,5), (5,7,3,2), (6,4,2,2), (5,6,1,4)):
@@ -113,7 +115,7 @@ def _said(answer, ims, digit):
 
 # %% ../../../nbs/solutions/01_kernels.ipynb #d6a50306
 @exercise('find_sevens', lesson='01_kernels', title='find the 7s by their strokes', hints=(
-    'Which strokes has a 3 that a 7 lacks, and in which part of the picture are they?',
+    'Which strokes does a 3 have that a 7 does not, and in which part of the picture are they?',
     'Look at the last ten rows only: does `top_edge` find more there, in all, or `top_edge.T`?'))
 def _(answer):
     ims,labels = validation_digits()
@@ -122,8 +124,8 @@ def _(answer):
     share = 1-(sum(threes)+missed)/n
     if share >= .9: return f'{share:.1%} of {n} digits that it had not seen.'
     slips = f'Of {len(threes)} 3s it takes {sum(threes)} for 7s, of {len(sevens)} 7s it takes {missed} for 3s. '
-    if len({*threes, *sevens}) == 1: slips += 'It says the same of all.'
-    elif share < .4: slips += 'Turned round it would be better: what it calls a 7 is more often a 3.'
+    if len({*threes, *sevens}) == 1: slips += 'It says the same about all of them.'
+    elif share < .4: slips += 'The other way around it would be better: what it calls a 7 is more often a 3.'
     elif max(sum(threes), missed) > 3*min(sum(threes), missed): slips += 'Move the cut.'
     else: slips += 'Is it the whole digit that counts, or a part of it?'
     raise Wrong(slips, f'{n} digits of the validation set', '90 % right or more', f'{share:.1%}')

@@ -20,7 +20,7 @@ def _(answer):
     expect(answer, (2,8), on='32 by 32, and 33 by 33', why={
         'That is the side of the last grid. It is a square, and there are two channels.': (1,2),
         'Those are the places of the last grid. There are two channels.': (1,4),
-        'Does 33 not leave one pixel more? (n+1)//2 rounds up.': (2,2),
+        '33 leaves one more pixel: (n+1)//2 rounds up.': (2,2),
         'With 33 pixels the last grid is 2 by 2, with two channels.': (2,4)})
     return 'The network runs on both, but with 33 pixels a loss for two scores will not take what it gives.'
 

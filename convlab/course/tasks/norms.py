@@ -33,17 +33,17 @@ def _(answer):
     for channels in ((1,8,16,32,64,10), (3,5,7)):
         n,layers,on = sum(channels[1:]),len(channels)-1,f'channels={channels}'
         expect(call(answer, channels, on=on), (2*n, 2*n+layers), on=on, why={
-            'Each layer remembers one number more: how many batches it has seen (`num_batches_tracked`).': (2*n, 2*n),
+            'Each layer remembers one more number: how many batches it has seen (`num_batches_tracked`).': (2*n, 2*n),
             'The last layer is normalized too.': (2*(n-channels[-1]), 2*(n-channels[-1])+layers-1),
             'The image itself is not normalized.': (2*(n+channels[0]), 2*(n+channels[0])+layers),
-            'It is learned first, remembered second.': (2*n+layers, 2*n),
+            'What is learned comes first, what is remembered second.': (2*n+layers, 2*n),
             'Each channel learns two numbers, a factor and a shift, and remembers two, a mean and a variance.':
                 (n, n+layers)})
     return 'Two to learn and two to remember per channel, and one count of batches per layer.'
 
 # %% ../../../nbs/solutions/09_batchnorm.ipynb #b6539120
 @exercise('plain_average', lesson='09_batchnorm', title='a plain average without keeping what is averaged', hints=(
-    'The average of n numbers is their sum over n. What is the sum, and what is it with the new one?',
+    'The average of n numbers is their sum over n. What is that sum, and what does it become with the new one?',
     'The new one counts as much as each of the others: its share is 1/(n+1).'))
 def _(answer):
     means = torch.randn(6, 8)
@@ -53,7 +53,7 @@ def _(answer):
         got = call(answer, running, new, n, on=on)
         expect(got, want, on=on, why={
             'A tenth of the way each time is the running average of '
-            '`momentum=0.1`. Here all batches are to count the same.':
+            '`momentum=0.1`. Here all batches should count the same.':
                 .9*running + .1*new,
             'With the new one there are n+1 batches.': running + (new-running)/max(n, 1),
             'That is the new mean alone.': new,
@@ -129,8 +129,8 @@ def _digit_mistakes(x):
 
 # %% ../../../nbs/solutions/09_batchnorm.ipynb #50fe3eb5
 @exercise('digit_norm', lesson='09_batchnorm', title='a normalization of each digit by itself', hints=(
-    'Begin with `NaiveBatchNorm`. Over which axes do its mean and variance go, and over which should they go now?',
-    '`x.mean((1,2,3), keepdim=True)` is `[N,1,1,1]`. Parameters of `[C]` need two axes more to meet `[N,C,H,W]`.'))
+    'A gamma: `self.weight = nn.Parameter(torch.ones(nf))`. Over which axes should mean and variance go now?',
+    '`x.mean((1,2,3), keepdim=True)` is `[N,1,1,1]`. Parameters of `[C]` need two more axes to match `[N,C,H,W]`.'))
 def _(answer):
     x = torch.randn(4, 6, 5, 5)*torch.tensor([.5,1,3,20]).view(4,1,1,1) + torch.randn(4, 6, 1, 1)
     on,m,one,zero = 'four digits [4,6,5,5]',call(answer, 6, on='6 channels'),torch.ones(6),torch.zeros(6)

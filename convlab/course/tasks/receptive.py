@@ -15,7 +15,7 @@ from ...receptive import gradient_probe
 # %% ../../../nbs/solutions/05_receptive_fields.ipynb #0a5efef2
 @exercise('layers_to_see', lesson='05_receptive_fields', title='layers until a digit is seen', hints=(
     'A pixel has size 1, and `grow` adds `(ks-1)*jump`. What is the jump with stride 1, layer after layer?',
-    'With stride 2 the fields are 3, 7, 15, … Which is the first of at least 28?'))
+    'With stride 2 the fields are 3, 7, 15, … Which one is the first to reach 28?'))
 def _(answer):
     expect(answer, (14,4), on='kernels of 3 by 3, a field of at least 28 pixels', why={
         'With stride 1, 13 layers see 1 + 13×2 = 27 pixels: one too few.': (13,4),
@@ -24,7 +24,7 @@ def _(answer):
         'With stride 2, three layers see 15. That is not enough.': (14,3),
         'A layer of 3 by 3 with stride 1 adds two pixels, not three.': (10,4),
         'The pair is in the other order: stride 1 first.': (4,14)})
-    return 'Fields grow in a line with layers, and twofold with strides.'
+    return 'Fields grow by the same amount with each layer, and double with each stride of 2.'
 
 # %% ../../../nbs/solutions/05_receptive_fields.ipynb #4756ec96
 @exercise('grow_dilated', lesson='05_receptive_fields', title='the recurrence with dilation', hints=(
@@ -63,7 +63,7 @@ def _(answer):
             'The padding was left out.': tuple(min(max(0,v),n) for v in _walk(row, [(k,s,0) for k,s,_ in layers], 1)),
             'The layers were walked in the wrong order: begin with the last one.':
                 (max(0,turned[0]), min(n,turned[1]+1)),
-            'The last row comes from ks-1 rows further, not from ks.':
+            'The last row comes from ks-1 rows farther on, not from ks.':
                 (max(0,first), min(n,_walk(row, layers, 1, 0)[1]))})
     return 'This walk is what a spreadsheet does when it traces precedents.'
 

@@ -42,13 +42,13 @@ def _(answer):
         eps,two = kwargs.get('eps', .05),kwargs.get('two_sided', False)
         y = x.abs() if two else x
         expect(got, want, on=f'random numbers [4,3,5,5], {on}', why={
-            'That is how many there are. Divide by the number of all.': want*x.numel(),
+            'That is how many there are. Divide by how many numbers there are in all.': want*x.numel(),
             'That is in per cent. A share is from 0 to 1.': 100*want,
             ('That also counts all negative numbers. Two-sided, only those down to -eps count.' if two else
              'Not two-sided it should count all negative numbers, too: ReLU will turn them into zero.'):
                 _share(x, eps, not two),
             'The ends count too: at most eps, not less than eps.': (y < eps).double().mean(),
-            'Something else than the numbers near zero was counted: is the comparison turned round?':
+            'Something other than the numbers near zero was counted. Is the comparison the wrong way around?':
                 (y > eps).double().mean(),
             'That is for eps=0.05. Does your function use its `eps`?': _share(x, .05, two)})
     return 'Before ReLU the one-sided share is the one that matters: all of it will be zero, or nearly.'
@@ -111,7 +111,7 @@ def _(answer):
     if list(after) != list(before):
         raise Wrong('Keep the names of the layers.', on, str(list(before)), str(list(after)))
     if not all(torch.equal(after[k], v) for k,v in before.items()):
-        raise Wrong('The weights are others: change the model that was given, make no new one.', on)
+        raise Wrong('The weights have changed. Replace layers in the model you were given; do not make a new one.', on)
     want = _net()
     for block,name in ((want[0], '1'), (want[1][0], '1'), (want, '3')): setattr(block, name, nn.LeakyReLU(.1))
     want.load_state_dict(before)
@@ -126,11 +126,11 @@ def _units(got, answer, on):
     deep = '' if on_top else 'Those that are left are inside other modules: go deeper.'
     if (left := kinds.count(nn.ReLU)) == 3 and idle(answer): raise Unanswered('No ReLU has been replaced.')
     if left: raise Wrong(deep, on, 'no nn.ReLU left, of 3', f'{left} left')
-    if nn.Sigmoid not in kinds: raise Wrong('The Sigmoid is no ReLU: leave it.', on, 'a Sigmoid', 'none')
+    if nn.Sigmoid not in kinds: raise Wrong('The Sigmoid is not a ReLU: leave it alone.', on, 'a Sigmoid', 'none')
     expect(kinds.count(nn.LeakyReLU), 3, on=f'{on}: how many nn.LeakyReLU')
     slopes = {m.negative_slope for m in got.modules() if isinstance(m, nn.LeakyReLU)}
     expect(sorted(slopes), [0.1], on=on, why={
-        'That is the slope of `nn.LeakyReLU()` when it is not told: pass 0.1.': [0.01]})
+        'That is the slope that `nn.LeakyReLU()` takes by itself: pass 0.1.': [0.01]})
 
 # %% ../../../nbs/solutions/07_activation_stats.ipynb #f517ad9b
 class _Kill(Callback):

@@ -106,7 +106,7 @@ def _(answer):
             'The model comes out changed: work on a copy, or put the weights back.': tuple(model.parameters())})
         if not lower and got is not None: raise Wrong('None of these rates lowers the loss.', on, 'None', got)
         if lower: expect(got, max(lower), on=on, why={
-            'There the loss falls most; asked is the largest rate at which it falls at all.':
+            'There the loss falls most. The question asks for the largest rate at which it falls at all.':
                 min(steps, key=lambda r: steps[r][1]),
             'That is the smallest rate at which it falls.': min(lower),
             'That is the first rate at which it falls, not the largest.': lower[0],
@@ -145,7 +145,7 @@ def _(answer):
         expect(call(_rates, call(answer, n, lr, on=on), on=on), want(i), on=on, why={
             'It does not act at all: that is the rate of the Learner.': np.full(8, 0.5),
             'It starts at 0; the first update should have lr/n.': lr*np.minimum(1, i/n),
-            'It begins anew in every epoch.': want(i%4),
+            'It starts over in every epoch.': want(i%4),
             'Batches of the validation set are counted too.': want(i+2*(i > 3)),
             'It is one update late: the first still has the rate of the Learner.': np.r_[0.5, want(i[:-1])],
             'It goes on rising after n updates.': lr*(i+1)/n,
