@@ -1,13 +1,15 @@
-"""The whole of the chapter's training, through fastai's pipeline as the chapter writes it and through ours, in turns.
+"""The whole of the chapter's training: through fastai's pipeline as the chapter writes it, through `fit`, and by a bare loop, in turns.
 
 Six runs on all of MNIST with the chapter's networks, epochs, learning rates and batch sizes, statistics of the activations where
-the chapter has them. The chapter's side opens PNG files and uses fastai's `ActivationStats`; ours takes the same digits out of
-arrays. Each run has a process of its own, since the way in which OpenMP's threads wait is settled when PyTorch is imported. They
+the chapter has them. The chapter's side opens PNG files and uses fastai's `ActivationStats`; `fit` takes the same digits out of
+arrays. The bare loop is the ladder's best: whole batches, channels last, a fused optimizer, and one thread if the batch is small, with
+`record_activations` and without. It uses the same rule of learning as fastai: Adam with its constants, its 1cycle. Each run has a process of its own, since the way in which OpenMP's threads wait is settled when PyTorch is imported. They
 spin unless told otherwise, and take the cores away from the workers that open the chapter's files; so the chapter runs in both ways:
-as a reader of the book would start it, and with `OMP_WAIT_POLICY=PASSIVE`, as ours does. Seconds are those of training, validation
+as a reader of the book would start it, and with `OMP_WAIT_POLICY=PASSIVE`, as ours do. Seconds are those of training, validation
 included. Reading the arrays (about a second, or once and for all the time to decode the files) is counted in the last line.
 `python bench/chapter.py`, or `--runs T2 T4` for some, `--rounds 3` for medians."""
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -17,6 +19,7 @@ import warnings
 
 import torch  # noqa: F401  before convlab, which would have its threads sleep
 from convlab.all import *  # noqa: F403
+from convlab.study.activations import record_activations
 from fastai.callback.hook import ActivationStats as FastaiStats
 
 policies = dict(spin={}, sleep=dict(OMP_WAIT_POLICY='PASSIVE'))
@@ -44,44 +47,89 @@ def chapter_fit(dls, model, epochs, lr, one_cycle, stats):
     return learn
 
 
+def decoded(path, sample):
+    "All digits in memory, as the network wants them."
+    x, y, x_valid, y_valid = load_mnist(path)
+    if sample: y, y_valid = y//7, y_valid//7  # 3 is class 0, 7 is class 1
+    def ready(o): return o[:, None]/255. if sample else (o[:, None]/255.-.1307)/.3081
+    return (ready(x), y), (ready(x_valid), y_valid)
+
+
+def bare_fit(data, model, bs, epochs, lr, one_cycle, stats):
+    "Accuracy after training in a bare loop."
+    (x, y), valid = data
+    torch.set_num_threads(1 if bs < 256 else os.cpu_count())
+    model.to(memory_format=torch.channels_last).train()
+    opt = torch.optim.AdamW(model.parameters(), lr, betas=(.9, .99), eps=1e-5, weight_decay=.01, fused=True)
+    steps = len(x)//bs
+    cycle = torch.optim.lr_scheduler.OneCycleLR(opt, lr, steps*epochs, pct_start=.25, final_div_factor=4000) if one_cycle else None
+    with record_activations(model, with_hist=True) if stats else contextlib.nullcontext():
+        for _ in range(epochs):
+            for idx in torch.randperm(len(x))[:steps*bs].split(bs):
+                F.cross_entropy(model(x[idx].clone(memory_format=torch.channels_last)), y[idx]).backward()
+                opt.step()
+                opt.zero_grad()
+                if cycle: cycle.step()
+            right = right_of(model, *valid, bs)
+    return right
+
+
+@torch.no_grad()
+def right_of(model, x, y, bs):
+    model.eval()
+    right = sum((model(xb.clone(memory_format=torch.channels_last)).argmax(1) == yb).sum() for xb, yb in zip(x.split(bs), y.split(bs)))
+    model.train()
+    return right.item()/len(y)
+
+
 def timed(f):
     start = time.perf_counter()
     res = f()
     return res, time.perf_counter()-start
 
 
-def once(name, path, chapter):
-    "Seconds of data and of training, and accuracy, of one run: the chapter's or ours."
+def once(name, side):
+    "Seconds of data and of training, and accuracy, of one run by one of the `sides`."
     sample, bs, epochs, lr, one_cycle, bn = runs[name]
-    if chapter: dls, t_data = timed(lambda: chapter_dls(path, sample, bs))
-    else: dls, t_data = timed(lambda: get_dls(bs, path, normalize=not sample))
+    path = mnist_path(sample)
+    data = dict(chapter=lambda: chapter_dls(path, sample, bs), fit=lambda: get_dls(bs, path, normalize=not sample),
+                bare=lambda: decoded(path, sample))
+    data, t_data = timed(data[side.split()[0]])
     set_seed(0)
-    model = network(sample, bn)
-    if chapter: learn, t_fit = timed(lambda: chapter_fit(dls, model, epochs, lr, one_cycle, not sample))
-    else: learn, t_fit = timed(lambda: fit(model, dls, epochs, lr, one_cycle, not sample, seed=0))
-    return t_data, t_fit, learn.recorder.values[-1][2]
+    model, stats = network(sample, bn), not sample and side != 'bare'
+    how = model, epochs, lr, one_cycle, stats
+    if side == 'chapter': learn, t_fit = timed(lambda: chapter_fit(data, *how))
+    elif side == 'fit': learn, t_fit = timed(lambda: fit(model, data, *how[1:], seed=0))
+    else: right, t_fit = timed(lambda: bare_fit(data, model, bs, *how[1:]))
+    return t_data, t_fit, right if side.startswith('bare') else learn.recorder.values[-1][2]
 
 
-def measure(name, chapter, policy):
+def measure(name, side, policy):
     "Such a run in a process of its own, whose threads wait as `policy` says: OpenMP asks for it once, at the start."
     env = {k: v for k, v in os.environ.items() if k not in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')} | policies[policy]
-    cmd = [sys.executable, __file__, '--one', name, 'chapter' if chapter else 'ours']
-    done = subprocess.run(cmd, env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, __file__, '--one', name, side], env=env, capture_output=True, text=True, check=True)
     return np.array(json.loads(done.stdout.splitlines()[-1]))
 
 
+# name: whose side, and how threads wait
+arms = {"the chapter's, threads as they come": ('chapter', 'spin'), "the chapter's, threads that sleep": ('chapter', 'sleep'),
+        'fit': ('fit', 'sleep'), 'the bare loop with statistics': ('bare with statistics', 'sleep'), 'the bare loop': ('bare', 'sleep')}
+
+
 def row(name, rounds):
-    "Medians of seconds for data and for training, and of accuracy: the chapter's in both ways of waiting, ours, in turns."
-    arms = dict(spin=(True, 'spin'), sleep=(True, 'sleep'), ours=(False, 'sleep'))
+    "For each arm the medians of seconds for data and for training, and of accuracy, in turns."
     got = {arm: [] for arm in arms}
-    for _ in range(rounds):
-        for arm, (chapter, policy) in arms.items(): got[arm].append(measure(name, chapter, policy))
+    for i in range(rounds):
+        turns = list(arms)[i:]+list(arms)[:i]
+        for arm in turns: got[arm].append(measure(name, *arms[arm]))
     return {arm: np.median(ts, axis=0) for arm, ts in got.items()}
 
 
-def said(name, spin, sleep, ours):
-    return (f"{name}: chapter {spin:.1f} s with OpenMP's threads as they come, {sleep:.1f} s with threads that sleep while they wait"
-            f" · ours {ours:.1f} s · {spin/ours:.1f} and {sleep/ours:.1f} times faster")
+def show(title, seconds, right={}):
+    "Each arm's `seconds`, and how many times as quick as the chapter's two ways it is."
+    chapter = list(seconds.values())[:2]
+    print(title, *(f'  {arm:36} {t:7.1f} s, {chapter[0]/t:5.1f} and {chapter[1]/t:5.1f} times as quick as the chapter'
+                   + (f', accuracy {right[arm]:.4f}' if right else '') for arm, t in seconds.items()), sep='\n', flush=True)
 
 
 def main():
@@ -92,15 +140,14 @@ def main():
     args = ap.parse_args()
     if args.one:
         warnings.filterwarnings('ignore', 'You are shadowing')  # fastai's ActivationStats
-        name, side = args.one
-        return print('\n', json.dumps(once(name, mnist_path(runs[name][0]), side == 'chapter')), sep='')
-    total = {}
+        return print('\n', json.dumps(once(*args.one)), sep='')
+    total = dict.fromkeys(arms, 0)
     for name in args.runs:
-        arms = row(name, args.rounds)
-        print(said(name, *(ts[1] for ts in arms.values())), '· accuracy', *(f'{ts[2]:.4f}' for ts in arms.values()), flush=True)
-        for arm, ts in arms.items(): total[arm] = total.get(arm, 0)+ts
-    print(said('in total', *(ts[1] for ts in total.values())))
-    print(said('with loading the data', *(ts[0]+ts[1] for ts in total.values())))
+        found = row(name, args.rounds)
+        show(name, {arm: ts[1] for arm, ts in found.items()}, {arm: ts[2] for arm, ts in found.items()})
+        total = {arm: total[arm]+ts for arm, ts in found.items()}
+    show('in total', {arm: ts[1] for arm, ts in total.items()})
+    show('with loading the data', {arm: ts[0]+ts[1] for arm, ts in total.items()})
 
 
 if __name__ == '__main__': main()
