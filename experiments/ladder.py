@@ -15,33 +15,36 @@ import time
 if 'line' in sys.argv: os.environ['OMP_NUM_THREADS'] = '2'
 from common import digits, here, study, swept, torch, write  # noqa: E402
 
-from convlab.study.ladder import Recipe, answers, train_quickly  # noqa: E402
+from convlab.study.ladder import Recipe, answers, keep_memory, train_quickly  # noqa: E402
 
 torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
+keep_memory()
 small, large, strided = dict(channels=(8, 16, 32), pool=True), dict(channels=(16, 32, 64), pool=True), dict(channels=(8, 16, 64))
 larger = dict(channels=(24, 48, 96), pool=True)
 plain = small | dict(epochs=2, one_cycle=False, smooth=0., shift=0, bs=512)
 rungs = {'constant rate': plain, '1cycle': plain | dict(one_cycle=True), 'batches of 256': plain | dict(one_cycle=True, bs=256)}
 rungs['label smoothing'] = rungs['batches of 256'] | dict(smooth=.1)
 rungs['moved by a pixel'] = rungs['label smoothing'] | dict(shift=1)
-rungs['five looks'] = rungs['label smoothing'] | dict(look=1)
+rungs['whitened start'] = rungs['label smoothing'] | dict(whiten=True)
+rungs['margins cut off'] = rungs['label smoothing'] | dict(margin=2)
+rungs['five looks'] = rungs['margins cut off'] | dict(look=1)
 rungs['averaged weights, constant rate'] = plain | dict(average=.98)
 nets = {'three strides': strided, 'small': small, 'large': large, 'larger': larger}
 lengths = {'three strides': (.5, 1, 2, 4), 'small': (.5, 1, 2, 4), 'large': (1, 3, 8), 'larger': (1, 3, 8)}
-long = larger | dict(lr=.01, shift=2, look=1)
-lines = {'99.0 %': small | dict(epochs=2, lr=.02, shift=0, look=1), '99.5 %': long | dict(epochs=7), 'three minutes': long | dict(epochs=14)}
-seeds = {'99.0 %': 10, '99.5 %': 5, 'three minutes': 3}
+long = larger | dict(lr=.01, shift=2, look=1, margin=2)
+lines = {'99.0 %': small | dict(epochs=2, lr=.02, shift=0, look=1, margin=2), '99.5 %': long | dict(epochs=8), 'three minutes': long | dict(epochs=16)}
+seeds = {'99.0 %': 10, '99.5 %': 5, 'three minutes': 2}
 
 
 def measure(recipe, x, y, seed, **parts):
     start = time.process_time()
     model, seconds = train_quickly(x, y, recipe, seed)
     cpu = time.process_time()-start
-    return dict(took=seconds, processor=cpu) | {k: (answers(model, a, recipe.look) == b).float().mean().item() for k, (a, b) in parts.items()}
+    return dict(took=seconds, processor=cpu) | {k: (answers(model, a, recipe) == b).float().mean().item() for k, (a, b) in parts.items()}
 
 
 def run(seed, part, name, epochs, lr):
-    moves = dict(shift=2 if epochs > 4 else 1 if epochs > 2 else 0, look=1)
+    moves = dict(shift=2 if epochs > 4 else 1 if epochs > 2 else 0, look=1, margin=2)
     change = rungs[name] if part == 'rung' else nets[name] | dict(epochs=epochs) | moves
     return measure(Recipe(**change | dict(lr=lr)), *digits()['train'], seed, valid=digits()['valid'])
 

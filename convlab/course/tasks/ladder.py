@@ -28,7 +28,7 @@ def at_least(got, want, on):
     if got < want: raise Wrong(f'The answer is right, but it is only {got:.1f} times as quick as the plain way. At least {want:g} times is asked for.', on)
     return f'{got:.0f} times as quick as the plain way, on your machine.'
 
-# %% ../../../nbs/solutions/14_speed_ladder.ipynb #3969826d
+# %% ../../../nbs/solutions/14_speed_ladder.ipynb #f991fb53
 @exercise('quick_batches', lesson='14_speed_ladder', title='whole batches', hints=(
     'One random order of all numbers below `len(x)`, cut into pieces of `bs`.',
     '`torch.randperm(len(x)).split(bs)` gives the pieces. `x[piece]` fetches a batch at once.'))
@@ -42,7 +42,7 @@ def _(answer):
     if not torch.equal(pictures[:,0,0,0].long(), labels): raise Wrong('Pictures and labels do not belong together: each got an order of its own.', on)
     if not torch.equal(labels.sort().values, y): raise Wrong('Some digits come twice, and some never.', on)
     if torch.equal(labels, y): raise Wrong('They come in order. Shuffle them.', on)
-    def plain(): return [torch.stack([x[i] for i in some]) for some in torch.randperm(5000).split(512)]
+    def plain(): return [[torch.stack([o[i] for i in some]) for o in (x,y)] for some in torch.randperm(5000).split(512)]
     return at_least(times_as_quick(plain, lambda: list(answer(x, y, 512))), 3, on)
 
 # %% ../../../nbs/solutions/14_speed_ladder.ipynb #068c5015
