@@ -3,7 +3,7 @@
 Each arm of a group is a way to do the same thing. It has a process of its own, since the way in which OpenMP's threads wait is
 settled when PyTorch is imported; the arms take turns, in another order each round; and each is measured with the machine quiet and
 with a busy program on one core. The table shows medians, their range, and first of all ratios to the first arm of the group. All
-of it is kept in `bench/speed.json`, with a picture in `bench/speed.png`.
+of it is kept in `bench/speed.json`, with a picture in `bench/speed.png` and a table for the lessons in `convlab/static/speed.csv`.
 `python bench/speed.py --quick`, `--groups conv2d imports`, `--rounds 5`."""
 import argparse
 import contextlib
@@ -85,6 +85,16 @@ def plain_epoch(share, whole):
     return seconds(epoch)
 
 
+def ladder_epoch(share, threads=None, keep=True):
+    "The ladder's quickest loop, 128 digits a batch."
+    import torch
+    from convlab.study.ladder import Recipe, keep_memory, train_quickly
+    torch.set_num_threads(threads or os.cpu_count())
+    if keep: keep_memory()
+    x, y = pixels()[:2]
+    return train_quickly(x, y, Recipe(channels=(8, 16, 32), pool=True, epochs=share, bs=128, lr=.015, shift=0, margin=2))[1]
+
+
 # Convolutions: 64 digits through a layer as the chapter's second, 8 channels to 16, 14 by 14 pixels
 def convolution(method):
     import torch
@@ -124,6 +134,9 @@ groups = {
         'fit': (lambda share: fit_epoch(share, 'ours'), sleep), "fit, fastai's statistics": (lambda share: fit_epoch(share, 'fastai'), sleep),
         'fit, no statistics': (lambda share: fit_epoch(share, None), sleep),
         'fit, threads as they come': (lambda share: fit_epoch(share, 'ours'), spin)},
+    "an epoch of the ladder's quickest loop": {
+        'threads as they come': (ladder_epoch, spin), 'threads that sleep': (ladder_epoch, sleep),
+        'one thread': (lambda share: ladder_epoch(share, threads=1), spin), 'memory given back': (lambda share: ladder_epoch(share, keep=False), spin)},
     'conv2d': {'F.conv2d': (lambda _: convolution('torch'), sleep)} | {
         method: (lambda _, method=method: convolution(method), sleep) for method in ('im2col', 'matrix', 'fft', 'loops')},
     'arithmetic of ResNet-50': {tool: (lambda _, tool=tool: table(tool), sleep) for tool in ('forward', 'convlab', 'torchinfo', 'torchlens')},
@@ -162,6 +175,15 @@ def line(arm, times, base):
 def show(group, load, times):
     base = statistics.median(next(iter(times.values())))
     print(f'\n{group}, {load}', *(line(arm, ts, base) for arm, ts in times.items()), sep='\n', flush=True)
+
+
+def csv_lines(found):
+    "A line for each arm: seconds in the middle, at least, at most."
+    yield 'group,load,arm,seconds,shortest,longest'
+    for group, loads in found.items():
+        for load, arms in loads.items():
+            for arm, ts in arms.items():
+                if not isinstance(ts[-1], dict): yield f'{group},{load},"{arm}",{statistics.median(ts):.6g},{min(ts):.6g},{max(ts):.6g}'
 
 
 def machine():
@@ -211,6 +233,7 @@ def main():
     if args.quick: return
     (here/'speed.json').write_text(json.dumps(dict(machine=machine(), rounds=rounds, share_of_an_epoch=share, seconds=found), indent=1)+'\n')
     picture(found, here/'speed.png')
+    (here.parent/'convlab'/'static'/'speed.csv').write_text('\n'.join(csv_lines(found))+'\n')
 
 
 if __name__ == '__main__': main()
