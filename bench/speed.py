@@ -1,8 +1,8 @@
 """What the course says about speed, measured side by side: `make bench`, or `make bench QUICK=1` in under three minutes.
 
 Each arm of a group is a way to do the same thing. It has a process of its own, since the way in which OpenMP's threads wait is
-settled when PyTorch is imported; the arms take turns, in another order each round; and each is measured with the machine quiet and
-with a busy program on one core. The table shows medians, their range, and first of all ratios to the first arm of the group. All
+settled when PyTorch is imported; the arms take turns, in another order each round; and each is measured with the machine quiet and,
+in half as many rounds, with a busy program on one core. The table shows medians, their range, and first of all ratios to the first arm of the group. All
 of it is kept in `bench/speed.json`, with a picture in `bench/speed.png` and a table for the lessons in `convlab/static/speed.csv`.
 `python bench/speed.py --quick`, `--groups conv2d imports`, `--rounds 5`."""
 import argparse
@@ -228,7 +228,7 @@ def main():
     print(', '.join(f'{k} {v}' for k, v in machine().items()))
     found = {}
     for group in args.groups:
-        found[group] = {load: compare(group, rounds, share, load != 'quiet') for load in loads}
+        found[group] = {load: compare(group, rounds if load == 'quiet' else (rounds+1)//2, share, load != 'quiet') for load in loads}
         for load, times in found[group].items(): show(group, load, times)
     if args.quick: return
     (here/'speed.json').write_text(json.dumps(dict(machine=machine(), rounds=rounds, share_of_an_epoch=share, seconds=found), indent=1)+'\n')
