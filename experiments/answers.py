@@ -96,10 +96,10 @@ def collapse():
 
 def steady_inputs():
     runs = read('steady_inputs')
-    for value in ('moved', 'moved_relative', 'train_loss_40', 'train_loss', 'valid'): show(value, summarize(runs, ['lr', 'norm'], value))
+    for value in ('moved', 'moved_relative', 'train_loss_40', 'train_loss', 'valid_loss', 'valid'): show(value, summarize(runs, ['lr', 'norm'], value))
     for other in ('none', 'batch norm'):
-        show(f'loss at the end: noise minus {other}', paired(runs, 'train_loss', 'norm', 'batch norm, then noise', other, 'lr'))
-    show('loss at the end: batch norm minus none', paired(runs, 'train_loss', 'norm', 'batch norm', 'none', 'lr'))
+        show(f'loss on validation digits: noise minus {other}', paired(runs, 'valid_loss', 'norm', 'batch norm, then noise', other, 'lr'))
+    show('loss on validation digits: batch norm minus none', paired(runs, 'valid_loss', 'norm', 'batch norm', 'none', 'lr'))
 
 
 def first_layer():
