@@ -59,9 +59,12 @@ def im2col(
 
 def _padded(x, rows, cols): return F.pad(x, (cols.before, cols.after, rows.before, rows.after))
 
+def _taps(padded, rows, cols, at=2): # `at`: the axis of rows, with that of columns after it
+    windows = padded.unfold(at, rows.span, rows.stride).unfold(at+1, cols.span, cols.stride)
+    return windows[..., ::rows.dilation, ::cols.dilation] # [...,oh,ow,...,kh,kw]
+
 def _columns(x, rows, cols):
-    windows = _padded(x, rows, cols).unfold(2, rows.span, rows.stride).unfold(3, cols.span, cols.stride)
-    taps = windows[..., ::rows.dilation, ::cols.dilation] # [N,C,oh,ow,kh,kw]
+    taps = _taps(_padded(x, rows, cols), rows, cols) # [N,C,oh,ow,kh,kw]
     return taps.permute(0,1,4,5,2,3).flatten(1,3).flatten(2)
 
 # %% ../../nbs/study/ways.ipynb #9b52f6e4
@@ -126,10 +129,17 @@ def _by_loops(x, weight, rows, cols, groups):
                     res.append((im[first:first+c, rows.taps(i), cols.taps(j)] * kernel).sum())
     return torch.stack(res).view(len(x), nf, rows.out, cols.out)
 
-def _by_im2col(x, weight, rows, cols, groups):
-    columns = _columns(x, rows, cols).unflatten(1, (groups,-1)) # [N, groups, C/groups*kh*kw, oh*ow]
+def _by_im2col(x, weight, rows, cols, groups): # 128 examples at a time: what a product works on stays in the cache
+    return torch.cat([_one_product(some, weight, rows, cols, groups) for some in x.split(128)])
+
+def _one_product(x, weight, rows, cols, groups):
+    "The windows of all examples side by side, with the examples innermost: so they are copied in long runs."
+    inner = x.permute(1,2,3,0).contiguous() # [C,H,W,N]
+    padded = F.pad(inner, (0, 0, cols.before, cols.after, rows.before, rows.after))
+    taps = _taps(padded, rows, cols, at=1) # [C,oh,ow,N,kh,kw]
+    columns = taps.permute(0,4,5,1,2,3).reshape(groups, weight[0].numel(), -1) # [groups, C/groups*kh*kw, oh*ow*N]
     kernels = weight.flatten(1).unflatten(0, (groups,-1)) # [groups, nf/groups, C/groups*kh*kw]
-    return (kernels @ columns).flatten(1, 2).unflatten(2, (rows.out,cols.out))
+    return (kernels @ columns).view(len(weight), rows.out, cols.out, len(x)).permute(3,0,1,2).contiguous()
 
 def _by_matrix(x, weight, rows, cols, groups):
     nf,c = weight.shape[:2]
