@@ -53,6 +53,7 @@ def batch_size():
     best = chosen(runs, cell, 'lr')
     show('117 updates: 512 digits minus 64', paired(best[best.steps == 117], 'test', 'bs', 512, 64, 'schedule'))
     show('60,000 digits: 512 digits per batch minus 64', paired(best[best.bs*best.steps > 59_000], 'test', 'bs', 512, 64, 'schedule'))
+    show('1cycle minus constant', paired(best, 'test', 'schedule', '1cycle', 'constant', ['steps', 'bs']))
 
 
 def valleys():
@@ -140,7 +141,7 @@ def norm_layers():
     show('all: test accuracy', summarize(plain, ['bs', 'lr', 'norm'], 'test'))
     show('share collapsed', summarize(plain, ['bs', 'lr', 'norm'], 'collapsed'), 2)
     high = plain[plain.lr == plain.groupby('bs').lr.transform('max')]
-    show('share collapsed at the higher rate of each batch size', summarize(high, 'norm', 'collapsed'), 2)
+    show('share collapsed at the highest rate of each batch size', summarize(high, 'norm', 'collapsed'), 2)
     few = runs[(runs.norm == 'batch') & (runs.bs == 64) & (runs.lr == .01)]
     show('batch norm with the statistics of few digits: test accuracy', summarize(few, ['last', 'group'], 'test'))
     batch = best[best.norm == 'batch']
