@@ -12,22 +12,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd import forward_ad
 
 from convlab.arithmetic import arithmetic, totals
-from convlab.receptive import effective_receptive_field, gradient_probe, image_box, receptive_field, trace_precedents
+from convlab.receptive import effective_receptive_field, gradient_probe, image_box, projective_field, receptive_field, trace_precedents
 from convlab.trace.tracing import trace_model
+from nets import L
 
 SIZE = (2, 8, 8)
-
-
-class L(nn.Module):
-    "A function of the module and its input; parts by name."
-    def __init__(self, f, **parts):
-        super().__init__()
-        self.f = f
-        for k, v in parts.items(): setattr(self, k, v)
-
-    def forward(self, *args, **kwargs): return self.f(self, *args, **kwargs)
 
 
 def conv(i=2, o=2, ks=3): return nn.Conv2d(i, o, ks, padding=ks//2)
@@ -490,6 +482,60 @@ def test_derivatives_inside_of_forward_are_followed_loosely(name, way):
     spans = [int((moved[:, d] - 4).abs().max()) for d in (0, 1)] if len(moved) else [0, 0]
     assert all(size == 8 or size >= 2*span + 1 for size, span in zip(field.size, spans))
     assert field.status != 'exact' or name == 'running sum'
+
+
+FORWARD = {
+    'jvp': lambda f, x: torch.func.jvp(f, (x,), (torch.ones_like(x),))[1], 'jacfwd': lambda f, x: torch.func.jacfwd(f)(x).flatten(-4).sum(-1),
+    'jacrev': lambda f, x: torch.func.jacrev(f)(x).flatten(-4).sum(-1), 'dual level': lambda f, x: dual(f, x)}
+
+
+def dual(f, x):
+    with forward_ad.dual_level(): return forward_ad.unpack_dual(f(forward_ad.make_dual(x, torch.ones_like(x)))).tangent
+
+
+@pytest.mark.parametrize('way', FORWARD)
+@pytest.mark.parametrize('name', DERIVED)
+def test_derivatives_that_run_along_are_upper_bounds(name, way):
+    "What one pixel moves is among what it is said to reach."
+    net = L(lambda self, x: FORWARD[way](lambda x: DERIVED[name](self, x), x), a=conv(), bn=nn.BatchNorm2d(2), t=nn.ConvTranspose2d(2, 2, 2, 2)).double().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        warnings.filterwarnings('error', 'a fault of convlab')
+        assert receptive_field(net, SIZE).status != 'exact'
+        reached = projective_field(net, SIZE, row=4, col=3)
+    x, at = torch.rand(1, *SIZE, dtype=torch.float64), torch.zeros(1, *SIZE, dtype=torch.float64)
+    at[..., 4, 3] = 1e-3
+    moved = (net(x + at) - net(x))[0] != 0
+    assert not ((moved.any(0) if reached.dim() == 2 and moved.dim() == 3 else moved) & ~reached).any()
+
+
+class Grows(nn.Module):
+    "Makes layers while it runs."
+    def __init__(self, grow):
+        super().__init__()
+        self.a, self.list, self.block, self.grow = conv(), nn.ModuleList([conv()]), nn.Sequential(conv()), grow
+
+    def forward(self, x):
+        self.grow(self)
+        for m in (self.a, *self.list, self.block): x = m(x)
+        return x
+
+
+GROW = {"'a'": lambda s: setattr(s, 'a', conv()), "'list.1'": lambda s: s.list.append(conv()), "'list.0'": lambda s: s.list.__setitem__(0, conv()),
+        "'block.0'": lambda s: s.block.__setitem__(0, conv()), "'block', 'block.0', 'block.1'": lambda s: setattr(s, 'block', nn.Sequential(conv(), nn.ReLU())),
+        "'late'": lambda s: hasattr(s, 'late') or setattr(s, 'late', conv())}
+
+
+@pytest.mark.parametrize('names', GROW)
+def test_layers_that_forward_makes_are_told(names):
+    with pytest.warns(UserWarning, match=f'forward makes the layer {names} while it runs'): table = arithmetic(Grows(GROW[names]), SIZE)
+    assert table.multiplications.sum() >= 3*64*36  # all that ran
+
+
+@pytest.mark.filterwarnings('error')
+def test_layers_that_change_places_are_not_new():
+    def swap(s): s.a, s.list[0] = s.list[0], s.a
+    assert totals(arithmetic(Grows(swap), SIZE)) == dict(params=114, unused=0, multiplications=3*64*36)
 
 
 def test_fake_tensors_are_refused():

@@ -23,10 +23,10 @@ from fastai.vision.all import (Callback, CancelBatchException, CancelEpochExcept
                                CancelValidException, DataLoaders, F, Learner, TensorImageBW, accuracy, set_seed)
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from convlab.study import activations, recording
+from convlab.study import activations, streaming
 from convlab.study.activations import record_activations
 from convlab.models import simple_cnn
-from convlab.study.recording import Reduction, Series, Statistic, Units, add_up, statistics
+from convlab.study.streaming import Reduction, Series, Statistic, Units, add_up, statistics
 from convlab.stats import ActivationStats, kaiming_init, layer_outputs
 
 torch.set_num_threads(1)
@@ -225,8 +225,8 @@ class ElsewhereTensor(torch.Tensor):
 @pytest.mark.parametrize('lo', [0, -10])
 def test_a_gpu_counts_alike(lo):
     x = torch.cat([torch.randn(1000)*5, torch.tensor(edges), torch.full((3,), float('nan'))])
-    there = recording._histogram(x.as_subclass(ElsewhereTensor), lo)
-    assert torch.equal(there.as_subclass(torch.Tensor), recording._histogram(x, lo)) and torch.equal(recording._histogram(x, lo), counted(x, lo))
+    there = streaming._histogram(x.as_subclass(ElsewhereTensor), lo)
+    assert torch.equal(there.as_subclass(torch.Tensor), streaming._histogram(x, lo)) and torch.equal(streaming._histogram(x, lo), counted(x, lo))
 
 
 def test_never_waits_for_a_device_in_a_batch():
@@ -718,7 +718,7 @@ def test_more_numbers_in_a_bin_than_float32_can_count():
     rows = record([torch.full((2**24+3,), 0.03)])[0]
     assert rows['hist'][0, 1] == 2**24+3 == rows['n'].item() and rows['near_zero'].item() == 1
     x = torch.full((2**24+3,), 0.3)
-    assert recording._histogram(x.as_subclass(ElsewhereTensor), 0)[2] == 2**24+3
+    assert streaming._histogram(x.as_subclass(ElsewhereTensor), 0)[2] == 2**24+3
 
 
 # -- a loop without fastai -----------------------------------------------------------------------------------------------
