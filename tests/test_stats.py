@@ -813,15 +813,19 @@ def test_frozen_layers_have_no_gradients_and_keep_their_place(frozen):
     with pytest.raises(ValueError, match='none of the layers that are watched got a gradient.*frozen'): everything.plot_layer_stats()
 
 
+class Sometimes(nn.Module):
+    "Passes over its second layer in each batch number `every`."
+    def __init__(self, every):
+        super().__init__()
+        self.a, self.b, self.n, self.every = nn.Linear(4, 4), nn.Linear(4, 4), 0, every
+
+    def forward(self, x):
+        self.n += 1
+        return self.a(x) if self.n % self.every == 0 else self.b(self.a(x))
+
+
 def test_a_layer_that_is_called_now_and_then_is_in_its_batches():
-    class Sometimes(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.b, self.n = nn.Linear(4, 4), nn.Linear(4, 4), 0
-        def forward(self, x):
-            self.n += 1
-            return self.a(x) if self.n % 3 == 0 else self.b(self.a(x))
-    model = Sometimes()
+    model = Sometimes(3)
     with record_activations(model) as own:
         for _ in range(6): model(torch.randn(2, 4))
     assert [o[1] is None for o in own.stats] == [False, False, True]*2 and all(o[0] is not None for o in own.stats)
@@ -851,14 +855,7 @@ def test_every_counts_true_batches():
 
 
 def test_a_batch_without_the_layer_stays_blank():
-    class Sometimes(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.b, self.n = nn.Linear(4, 4), nn.Linear(4, 4), 0
-        def forward(self, x):
-            self.n += 1
-            return self.a(x) if self.n % 4 == 0 else self.b(self.a(x))
-    model = Sometimes()
+    model = Sometimes(4)
     with record_activations(model, with_hist=True) as own:
         for _ in range(7): model(torch.randn(2, 4))
     blank = np.isnan(own.color_dim('b').images[0].get_array().filled(np.nan)).all(0)
