@@ -146,6 +146,8 @@ def test_what_cannot_be_swept():
     with pytest.raises(ValueError, match='seeds must be a whole number of at least 1; got 0'): sweep(dict, {}, 0)
     with pytest.raises(TypeError, match='seeds must be a whole number'): sweep(dict, {}, [.5])
     with pytest.raises(TypeError, match='grid must be a dict of lists, or a list of dicts'): sweep(dict, [3], 1)
+    with pytest.raises(TypeError, match='path must be a path, or None; got int'): sweep(dict, {}, 1, 3)
+    with pytest.raises(TypeError, match="n_jobs must be a whole number, or None; got '2'"): sweep(dict, {}, 1, n_jobs='2')
 
 
 # What is noticed before the first run
