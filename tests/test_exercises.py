@@ -473,7 +473,8 @@ for i in range(40):
     assert not [p for p in records_path().parent.iterdir() if p.suffix == '.part']
 
 
-@pytest.mark.parametrize('text', ['', '{"exercises": {"dou', '[]', '{"exercises": []}', '{"exercises": {"double": 1}}', '{"questions": {"1": {"last": "x"}}}',
+@pytest.mark.parametrize('text', ['', '{"exercises": {"dou', '[]', '{"exercises": []}', '{"exercises": {"double": 1}}', '{"questions": {"1": {"last": "x"}}}', '{"questions": {"1": {"last": 1e300}}}',
+                                  '{"questions": {"1": {"streak": NaN}}}', '{"exercises": {"double": {"tried": Infinity}}}',
                                   '\x00\x01', '['*100_000 + ']'*100_000])
 def test_a_damaged_file_is_put_aside(text, capsys):
     records_path().parent.mkdir()
