@@ -211,7 +211,6 @@ LOOSE = dict(  # rare, and not worked out: what they say is wide, and they say t
     index_reduce=lambda x: x.index_reduce(2, ZERO+3, x[:, :, :1], 'mean'),
     scatter_add=lambda x: x.scatter_add(3, torch.tensor([5, 0]).expand(1, 2, 6, 2), x[..., :2]),
     scatter_add_to_zeros=lambda x: torch.zeros(1, 2, 6, 8).scatter_add(3, torch.arange(1, 7).expand(1, 2, 6, 6), x),
-    scatter_add_of_a_part=lambda x: x.scatter_add(3, torch.tensor([5, 0]).expand(1, 1, 2, 2), x),
     scatter_add_of_a_vector=lambda x: torch.zeros(3).scatter_add(0, torch.tensor([1, 1]), x[0, 0, 0, :2]),
     scatter_reduce=lambda x: x.scatter_reduce(3, torch.tensor([5, 0]).expand(1, 2, 6, 2), x[..., :2], 'sum'))
 
@@ -225,6 +224,20 @@ def test_rare_operations_say_that_they_are_not_worked_out(name):
     for index in itertools.product(*map(range, out.shape)):
         grad, = torch.autograd.grad(out[index], x, retain_graph=True)
         assert not ((grad != 0) & ~walked(t, node, index)).any(), index
+
+
+@pytest.mark.parametrize('f,rows', [
+    (lambda x: x.scatter_add(3, torch.tensor([5, 0]).expand(1, 1, 2, 2), x), False), (lambda x: x.scatter_add(3, (x*6).long().clamp(0, 5), x), True),
+    (lambda x: torch.zeros(1, 3, 7, 6).scatter_add(3, torch.tensor([5, 0]).expand(1, 1, 2, 2), x), True), (lambda x: F.fold(x.view(8, 9), (5, 5), 2, padding=1, stride=2), True)])
+@pytest.mark.filterwarnings('error')
+def test_adding_up_in_any_form_is_an_upper_bound(f, rows):
+    field = receptive_field(Does(f), (2, 6, 6))
+    assert field.whole == (rows, True) and field.status != 'exact'
+
+
+@pytest.mark.filterwarnings('error')
+def test_a_single_number_has_nothing_to_mix():
+    for f in (lambda x: x.sum().softmax(0), lambda x: x.mean().sort(0)[0], lambda x: x.amax().cumsum(0)): assert receptive_field(Does(f), (2, 6, 6)).whole == (True, True)
 
 
 @pytest.mark.parametrize('n,status', [(100, 'exact'), (5000, 'upper bound')])
