@@ -407,7 +407,7 @@ def predict(
     choices=None, # what may be chosen, if it is a choice
 ):
     "Commit to a guess before an experiment."
-    guess,one_of = _simple(guess),f" One of: {', '.join(map(str, choices))}." if choices else ''
+    guess,one_of = _simple(guess),f"\nOne of: {', '.join(map(str, choices))}." if choices else ''
     if guess is None: return print(f'{name}: not guessed yet. Put your guess in place of None.{one_of}')
     if choices and guess not in list(choices): raise ValueError(f"guess must be one of {list(choices)}; got {guess!r}")
     if not choices and not _number(guess): raise TypeError(f"guess must be a number; got {guess!r}")
