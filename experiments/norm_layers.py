@@ -8,7 +8,7 @@ of each size, with statistics other than the running averages: `own`, those of e
 training digits.
 Updates: 256 of 2 digits, 128 of 8, 64 of 64, 20 of 1,024. A second part keeps 64 digits an update and takes only batch norm's *statistics* from
 `group` digits at a time, without and with a norm on the scores (`last`). Seeds of batches under 64 are trained together; `cpu` is seconds for each network.
-It takes one core ten minutes: `python experiments/norm_layers.py` writes `convlab/static/norm_layers.csv`."""
+It takes one core a quarter of an hour: `python experiments/norm_layers.py` writes `convlab/static/norm_layers.csv`."""
 import copy
 import time
 
@@ -85,7 +85,8 @@ def grid(bs, steps, rates, norms=tuple(norm_layers), group=None, last=(False,)):
 
 if __name__ == '__main__':
     few = [grid(64, 64, [.01], ['batch'], group, [last]) for group in (2, 8, 64) for last in (True, False)]
-    parts = [grid(64, 64, [.01, .1]), grid(2, 256, [.003, .03]), grid(8, 128, [.003, .03]), grid(1024, 20, [.01, .03]), *few]
+    low, high = [.001, .003, .01, .03], [.003, .01, .03, .1]
+    parts = [grid(64, 64, high), grid(2, 256, low), grid(8, 128, low), grid(1024, 20, high), *few]
     runs = study(__file__, run, *[(p, 5) for p in parts], together=True)
     cell = ['bs', 'group', 'last', 'norm', 'lr']
     print(runs.groupby(cell, sort=False)[['valid', 'test', 'own', 'exact', 'faint', 'grey', 'collapsed', 'cpu']].mean().round(3).to_string())

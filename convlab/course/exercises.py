@@ -412,7 +412,7 @@ def predict(
 ):
     "Commit to a guess before an experiment."
     kind('name', name, str, 'text')
-    guess,one_of = _simple(guess),f" One of: {', '.join(map(str, choices))}." if choices else ''
+    guess,one_of = _simple(guess),f"\nOne of: {', '.join(map(str, choices))}." if choices else ''
     if guess is None: return print(f'{name}: not guessed yet. Put your guess in place of None.{one_of}')
     if not choices and not _number(guess): raise TypeError(f"guess must be a finite number; got {guess!r}")
     if choices and not (isinstance(guess, _kept) and guess in list(choices)):
