@@ -9,7 +9,6 @@ __all__ = []
 import math
 from fractions import Fraction
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from .reach import (Hidden, Linked, Mix, Move, Point, Window, adaptive_taps, conv_taps, nowhere,
                                  transposed_taps)
