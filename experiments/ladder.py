@@ -34,7 +34,7 @@ rungs['margins cut off'] = rungs['label smoothing'] | dict(margin=2)
 rungs['five looks'] = rungs['margins cut off'] | dict(look=1)
 rungs['averaged weights, constant rate'] = plain | dict(average=.98)
 nets = {'three strides': strided, 'small': small, 'large': large, 'larger': larger}
-lengths = {'three strides': (.5, 1, 2, 4), 'small': (.5, 1, 2, 4, 8), 'large': (1, 3, 8), 'larger': (1, 3, 8)}
+lengths = {'three strides': (.5, 1, 2, 4), 'small': (.5, 1, 2, 4, 8), 'large': (1, 3, 8), 'larger': (1, 3)}
 long = larger | dict(lr=.01, shift=2, look=1, margin=2)
 lines = {'99.0 %': small | dict(epochs=1, bs=128, lr=.015, shift=0, look=1, margin=2), '99.5 %': long | dict(epochs=6),
          'three minutes': long | dict(epochs=20)}
