@@ -364,14 +364,14 @@ def test_who_has_begun_is_told_what_is_wrong(capsys):
 def model_of(name):
     from convlab.all import nn, simple_cnn
     torch.manual_seed(0)
-    if name == 'grey_is_a_convolution': return nn.Conv2d(3, 1, 1, dtype=torch.float64)
+    if name == 'gray_is_a_convolution': return nn.Conv2d(3, 1, 1, dtype=torch.float64)
     if name == 'any_size': return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     if name == 'thousand_weights': return simple_cnn((1, 3, 4, 5, 6, 2), ks0=3, norm=nn.BatchNorm2d)
     if name == 'cheap_block': return nn.Sequential(nn.Conv2d(32, 32, 5, padding=2, groups=32), nn.BatchNorm2d(32), nn.Conv2d(32, 32, 1)).half()
     return nn.Sequential(nn.Conv2d(1, 8, 31, padding=15), nn.BatchNorm2d(8)).double()
 
 
-@pytest.mark.parametrize('name', ['grey_is_a_convolution', 'any_size', 'thousand_weights', 'cheap_block', 'field_on_a_budget'])
+@pytest.mark.parametrize('name', ['gray_is_a_convolution', 'any_size', 'thousand_weights', 'cheap_block', 'field_on_a_budget'])
 def test_a_network_comes_back_as_it_was(name, capsys):
     net = model_of(name)
     net.eval()

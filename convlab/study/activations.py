@@ -131,7 +131,7 @@ class Options:
     signed:bool=False # histogram from -10 to 10 in 80 bins? By default from 0 to 10 in 40
     two_sided:bool=False # near zero is from -0.05 to 0.05? By default everything up to 0.05
     valid:bool=False # watch validation too? It is kept apart
-    max_batches:int=10_000 # rows to keep; beyond that neighbouring batches share a row
+    max_batches:int=10_000 # rows to keep; beyond that neighboring batches share a row
 
     def __post_init__(self):
         self.modules,self.lo = _listed(self.modules),-10 if self.signed else 0
