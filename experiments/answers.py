@@ -147,7 +147,7 @@ def norm_layers():
     batch = best[best.norm == 'batch']
     for other in ('own', 'exact'):
         show(f'batch norm, validation accuracy: running averages minus {other}', summarize(batch.assign(d=batch.valid-batch[other]), 'bs', 'd'))
-    for value in ('faint', 'grey'): show(f'batches of 64, {value} digits', summarize(best[best.bs == 64], 'norm', value))
+    for value in ('faint', 'gray'): show(f'batches of 64, {value} digits', summarize(best[best.bs == 64], 'norm', value))
 
 
 def classic_features():

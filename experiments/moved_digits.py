@@ -1,4 +1,4 @@
-"""A network that learned centred digits fails on moved ones. What of that is due to stride 2, and what to the last layer?
+"""A network that learned centered digits fails on moved ones. What of that is due to stride 2, and what to the last layer?
 
 Two changes to the ten-digit network, alone and together. *Halving*: each layer halves the grid by stride 2 itself, or works on every place
 and then averages 2 by 2 places. *Head*: the last layer has a weight for each place that is left (the chapter's network ends on 2 by 2

@@ -318,6 +318,20 @@ def test_an_old_record_and_a_damaged_card_are_asked_again(desk):
     for n in (1, 2): assert quiz._note(qs[n-1], 3)['card']['due']
 
 
+CARD = dict(card_id=0, state=2, step=None, stability=2.3, difficulty=2.1, due='2026-01-01T00:00:00+00:00', last_review='2026-01-01T00:00:00+00:00')
+
+
+@pytest.mark.parametrize('card', [CARD | change for change in (
+    {'stability': 'a'}, {'stability': 0}, {'stability': -1}, {'stability': None}, {'difficulty': None}, {'difficulty': -5}, {'state': 99}, {'state': 1}, {'step': 'x'},
+    {'due': '2026-01-01T00:00:00'}, {'last_review': '2026-01-01T00:00:00'}, {'last_review': '9999-12-31T00:00:00+00:00'}, {'last_review': 5}, {'due': None})] + ['x', [1], None, {}])
+def test_a_card_that_a_hand_has_changed_is_no_obstacle(card, desk, capsys):
+    from convlab.course.records import update
+    for n in '1', '12': update('questions', n, lambda entry: dict(tried=2.5, streak=1, last=5, card=card))
+    quiz.due(desk()['questions'], quiz.time.time())
+    for n in (1, 12): quiz._converse(quiz._put(qs[n-1]), False, lambda prompt, given=iter(['a', '3', '']): next(given))
+    assert 'It comes back' in capsys.readouterr().out and desk()['questions']['1']['tried'] == 3.5
+
+
 @pytest.mark.parametrize('n,words,typed,mark', [(15, False, ['57,232', '56,448'], 1), (15, False, ['56448'], 3), (15, False, ['?', ''], 1),
                                                 (28, True, ['Nothing is passed on.', 'x', 'p'], 2), (1, True, ['An edge.', 'a'], 3)])
 def test_in_a_terminal_a_question_is_text(n, words, typed, mark, desk, capsys):
