@@ -1,4 +1,5 @@
-"""A network that learned centered digits fails on moved ones. What of that is due to stride 2, and what to the last layer?
+"""A network that learned centered digits fails on moved ones. How much of that is due to stride 2, how much to the last
+layer?
 
 Two changes to the ten-digit network, alone and together. *Halving*: each layer halves the grid by stride 2 itself, or
 works on every place and then averages 2 by 2 places. *Head*: the last layer has a weight for each of the 2 by 2 places
@@ -8,7 +9,7 @@ knows the place a little: with padding, a corner meets four weights of a kernel,
 All learn from 5,000 digits that are plain, or moved by up to 6 pixels each way, and are tested on 10,000 digits treated
 in either way. A fully connected network of as many weights beside them, at lower rates too; 400 updates, and 1,600 of
 moved digits. The rate is chosen on the validation digits (`valid`), the result is `test` at that rate.
-It takes one core 40 minutes: `python experiments/moved_digits.py` writes `convlab/static/moved_digits.csv`."""
+It takes one core an hour: `python experiments/moved_digits.py` writes `convlab/static/moved_digits.csv`."""
 from common import digits, evaluate, kaiming, nn, study, torch, train
 from first_layer import move, nets
 
@@ -55,7 +56,8 @@ def run(seed, net, learned_from, steps, lr):
 
 
 if __name__ == '__main__':
-    convolutional = [f'{halving}, {head}' for head in ('places', 'mean', 'pooled') for halving in ('stride', 'average')]
+    heads, halvings = ('places', 'mean', 'pooled'), ('stride', 'average')
+    convolutional = [f'{halving}, {head}' for head in heads for halving in halvings]
     def grid(nets, learned, steps, rates): return dict(net=nets, learned_from=learned, steps=steps, lr=rates)
     every = [grid(convolutional, ['plain', 'moved'], [400], [.003, .01, .03]),
              grid(['fully connected'], ['plain', 'moved'], [400], [.001, .003, .01, .03]),

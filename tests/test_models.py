@@ -9,7 +9,7 @@ from torch import nn
 from convlab.kernels import edge_kernels
 from convlab.models import conv, n_params, simple_cnn
 from convlab.draw.plotting import show_shapes, show_way
-from convlab.study.sweep import result_table, summarize
+from convlab.study.sweep import paired, result_table, summarize
 
 
 @pytest.mark.parametrize('ks', [1, 3, 5, 7])
@@ -101,3 +101,16 @@ def test_who_minds():
     test = result_table('first_layer').query('lr == .01').groupby(['digits_are', 'net']).test.mean().unstack()
     lead = 100*(test['convolutional']-test['fully connected'])
     assert lead['moved'] > 15 and lead['plain'] > 2 and abs(lead['shuffled']) < 1
+
+
+def test_pooling_helps_only_without_stride():
+    runs = result_table('moved_digits').query("learned_from == 'plain' and net != 'fully connected'")
+    best = runs.groupby(['net', 'lr']).valid.mean().groupby('net').idxmax()
+    found = runs.set_index(['net', 'lr']).loc[best].reset_index()
+    def gain(a, b):  # of `a` over `b`, with its interval
+        return 100*paired(found, 'test_moved', 'net', a, b)[['low', 'high']].iloc[0]
+    low, high = gain('stride, pooled', 'stride, places')
+    assert low < 0 < high < 5
+    assert gain('average, places', 'stride, places').low > 20 and gain('average, pooled', 'average, places').low > 5
+    right = found.groupby('net')[['test', 'test_moved']].mean().loc['average, pooled']
+    assert right.test > .97 and right.test_moved < .8
