@@ -1,5 +1,4 @@
-"""A network that learned centered digits fails on moved ones. How much of that is due to stride 2, how much to the last
-layer?
+"""A network that learned centered digits fails on moved ones: what do stride 2 and the last layer each cost?
 
 Two changes to the ten-digit network, alone and together. *Halving*: each layer halves the grid by stride 2 itself, or
 works on every place and then averages 2 by 2 places. *Head*: the last layer has a weight for each of the 2 by 2 places
@@ -63,4 +62,5 @@ if __name__ == '__main__':
              grid(['fully connected'], ['plain', 'moved'], [400], [.001, .003, .01, .03]),
              grid(['fully connected', 'stride, places'], ['moved'], [1600], [.001, .003, .01, .03])]
     runs = study(__file__, run, *[(g, 5) for g in every])
-    print(runs.groupby(['steps', 'net', 'learned_from', 'lr'], sort=False)[['valid', 'test', 'test_moved']].mean().round(4).to_string())
+    groups = runs.groupby(['steps', 'net', 'learned_from', 'lr'], sort=False)
+    print(groups[['valid', 'test', 'test_moved']].mean().round(4).to_string())
