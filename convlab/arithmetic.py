@@ -19,7 +19,7 @@ def layer_table(
     rows,hooks = [],[]
     for name,layer in model.named_modules():
         if list(layer.children()): continue # it only holds other layers
-        def note(layer, inputs, out, name=name):
+        def note(layer, inputs, out, name=name): # the name as it is now
             multiplies = isinstance(layer, (nn.Conv2d,nn.Linear))
             products = out[0,0].numel()*layer.weight.numel() if multiplies else 0
             kind,shape = type(layer).__name__,tuple(out.shape[1:])

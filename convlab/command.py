@@ -21,6 +21,7 @@ from .checks import sizes
 def _own(name): # module:callable, or module:model
     from torch import nn
     module,_,attr = name.partition(':')
+    if not (module and attr): raise ValueError(f"a model of your own must be module:callable; got {name!r}")
     if os.getcwd() not in sys.path: sys.path.insert(0, os.getcwd())
     found = reduce(getattr, attr.split('.'), import_module(module))
     model = found if isinstance(found, nn.Module) else found()
@@ -45,7 +46,7 @@ def _named(name): # a model of torchvision or timm, and the input that it was ma
             return model,model.default_cfg.get('input_size')
     near = get_close_matches(name, dict.fromkeys(names), 3)
     advice = 'did you mean ' + ' or '.join(near) if near else 'for your own give module:callable'
-    raise ValueError(f"no model is called {name}; {advice}")
+    raise ValueError(f"no model is called {name!r}; {advice}")
 
 # %% ../nbs/house/command.ipynb #06d71375
 _examples = """examples:

@@ -41,7 +41,7 @@ def update_running(
     var:torch.Tensor, # biased, `[C]`
     n:int, # how many numbers of each channel the batch holds
 ):
-    "Move the running averages of `bn` towards those of a batch."
+    "Move the running averages of `bn` toward those of a batch."
     bn.num_batches_tracked += 1
     share = 1/bn.num_batches_tracked.item() if bn.momentum is None else bn.momentum
     bn.running_mean += share*(mean-bn.running_mean)

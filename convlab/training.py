@@ -56,7 +56,7 @@ def one_cycle_schedule(
     n_steps:int, # updates in the whole of training: epochs times batches an epoch
     lr_max:float, # the learning rate at the top
     div:float=25., # the first learning rate is `lr_max/div`
-    div_final:float=1e5, # the learning rate falls towards `lr_max/div_final`
+    div_final:float=1e5, # the learning rate falls toward `lr_max/div_final`
     pct_start:float=0.25, # share of the updates before the top, 0 to 1
     moms:tuple=(0.95,0.85,0.95), # momentum at the start, at the top, at the end
 ) -> tuple: # learning rates and momentums, float64 `[n_steps]` each

@@ -53,6 +53,7 @@ def batch_size():
     best = chosen(runs, cell, 'lr')
     show('117 updates: 512 digits minus 64', paired(best[best.steps == 117], 'test', 'bs', 512, 64, 'schedule'))
     show('60,000 digits: 512 digits per batch minus 64', paired(best[best.bs*best.steps > 59_000], 'test', 'bs', 512, 64, 'schedule'))
+    show('1cycle minus constant', paired(best, 'test', 'schedule', '1cycle', 'constant', ['steps', 'bs']))
 
 
 def valleys():
@@ -95,10 +96,10 @@ def collapse():
 
 def steady_inputs():
     runs = read('steady_inputs')
-    for value in ('moved', 'moved_relative', 'train_loss_40', 'train_loss', 'valid'): show(value, summarize(runs, ['lr', 'norm'], value))
+    for value in ('moved', 'moved_relative', 'train_loss_40', 'train_loss', 'valid_loss', 'valid'): show(value, summarize(runs, ['lr', 'norm'], value))
     for other in ('none', 'batch norm'):
-        show(f'loss at the end: noise minus {other}', paired(runs, 'train_loss', 'norm', 'batch norm, then noise', other, 'lr'))
-    show('loss at the end: batch norm minus none', paired(runs, 'train_loss', 'norm', 'batch norm', 'none', 'lr'))
+        show(f'loss on validation digits: noise minus {other}', paired(runs, 'valid_loss', 'norm', 'batch norm, then noise', other, 'lr'))
+    show('loss on validation digits: batch norm minus none', paired(runs, 'valid_loss', 'norm', 'batch norm', 'none', 'lr'))
 
 
 def first_layer():
@@ -140,13 +141,13 @@ def norm_layers():
     show('all: test accuracy', summarize(plain, ['bs', 'lr', 'norm'], 'test'))
     show('share collapsed', summarize(plain, ['bs', 'lr', 'norm'], 'collapsed'), 2)
     high = plain[plain.lr == plain.groupby('bs').lr.transform('max')]
-    show('share collapsed at the higher rate of each batch size', summarize(high, 'norm', 'collapsed'), 2)
+    show('share collapsed at the highest rate of each batch size', summarize(high, 'norm', 'collapsed'), 2)
     few = runs[(runs.norm == 'batch') & (runs.bs == 64) & (runs.lr == .01)]
     show('batch norm with the statistics of few digits: test accuracy', summarize(few, ['last', 'group'], 'test'))
     batch = best[best.norm == 'batch']
     for other in ('own', 'exact'):
         show(f'batch norm, validation accuracy: running averages minus {other}', summarize(batch.assign(d=batch.valid-batch[other]), 'bs', 'd'))
-    for value in ('faint', 'grey'): show(f'batches of 64, {value} digits', summarize(best[best.bs == 64], 'norm', value))
+    for value in ('faint', 'gray'): show(f'batches of 64, {value} digits', summarize(best[best.bs == 64], 'norm', value))
 
 
 def classic_features():

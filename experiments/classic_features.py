@@ -4,9 +4,9 @@ Each kind, cut into numbers, goes to one linear classifier (multinomial logistic
 penalty is chosen on others, and it answers test digits, once. Five seeds. With 200 and 2,000 each has training, validation (500) and test digits
 (1,000) that no other seed has, so that the intervals hold the luck of all three; 50,000 are all that there are to learn from, and each seed has its
 own 2,000 to choose by and 2,000 to be tested on. The null models: random kernels in place of the kernels, of the same number and size, in the bank
-also under the same bumps. The CNN has batch norm and 200 steps of 64 digits, or 600, or 2,000; its rate is chosen as the penalty is, out of three.
+also under the same bumps. The CNN has batch norm and 200 steps of 64 digits, or 600, or 2,000; its rate is chosen as the penalty is, out of four to six.
 The kernels of its first layer, after 200 steps with the same digits, are also used as features. `cost`: seconds of one (busy) core to make the
-features of 1,000 digits, and the little that the classifiers take to answer; the CNN's: to answer. It takes one core an hour: `python experiments/classic_features.py` writes
+features of 1,000 digits, and the little that the classifiers take to answer; the CNN's: to answer. It takes one core an hour and a quarter: `python experiments/classic_features.py` writes
 `convlab/static/classic_features.csv`."""
 import time
 from functools import cache, lru_cache
@@ -16,7 +16,7 @@ from common import digits, evaluate, nn, study, torch, train
 from convlab.classic import cells, classic_features, classifiers, energy, gabor_bank, halves, judge, respond
 from convlab.models import simple_cnn
 
-rates = .01, .03, .1
+rates = {200: (.01, .03, .1, .3, 1., 3.), 2000: (.003, .01, .03, .1, .3), 50_000: (.003, .01, .03, .1)}  # by how many digits there are
 networks = {'CNN': 200, 'CNN, 600 steps': 600, 'CNN, 2,000 steps': 2000}
 everything = 50_000
 
@@ -39,7 +39,7 @@ def random_kernels(seed, *shape): return torch.randn(shape, generator=torch.Gene
 def cnn(seed, n, steps):
     "The network at the rate that the validation digits choose, that rate, and its accuracy on them."
     found = []
-    for lr in rates:
+    for lr in rates[n]:
         torch.manual_seed(seed)
         net = simple_cnn(norm=nn.BatchNorm2d)
         train(net, *part('train', seed, n), 64, steps, lr, seed, '1cycle')

@@ -1,7 +1,7 @@
 """How large is the effective receptive field, is it bell-shaped, and does it grow while a network learns?
 
 The network of lesson `05_receptive_fields`: one 5 by 5 convolution with stride 2 and five of 3 by 3 with stride 1, 8 channels each, ReLU after each, started by Kaiming's rule, and a linear
-layer on top; theoretical field 25 pixels. Five seeds, Adam at .003, batches of 64. `side`: the smallest centred square with 90 % of the gradient's share at the middle of the last map, over 200
+layer on top; theoretical field 25 pixels. Five seeds, Adam at .003, batches of 64. `side`: the smallest centered square with 90 % of the gradient's share at the middle of the last map, over 200
 validation digits. `width`: the standard deviation of the share along rows and columns, in pixels, which moves where the side does not. `p0` to `p27`: the share of each column, before
 training (`before`) and at the end (`after`). Four minutes on one core: `python experiments/effective_field.py`.
 """

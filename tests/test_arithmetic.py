@@ -320,7 +320,7 @@ class Policy(nn.Module):
     (lambda y: torch.distributions.Dirichlet(y.exp()), ['Linear'])])
 @pytest.mark.filterwarnings('error')
 def test_checks_of_arguments_are_no_layers(how, rows):
-    "A distribution checks what it is given, which leads nowhere."
+    "A distribution tests what it is given, which leads nowhere."
     assert arithmetic(Policy(how), (4,)).type.tolist() == rows
 
 

@@ -13,7 +13,7 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
 from convlab.color import (apply_color_kernel, hsv_to_rgb, kernel_pictures, map_color_kernel, rgb_to_hsv,
-                           show_channels, show_kernels, to_grey)
+                           show_channels, show_kernels, to_gray)
 
 
 def every_color():  # all 256**3 colors, as 256 pictures [3,256,256]
@@ -44,18 +44,18 @@ def test_gradients_reach_kernel_and_bias():
     torch.testing.assert_close(kernel.grad[1, 0, 0], im[1, :4, :4].sum())
 
 
-def test_to_grey_is_pillows_for_every_color():
-    for im in every_color(): assert np.array_equal(to_grey(im).numpy(), np.asarray(pil(im).convert('L')))
+def test_to_gray_is_pillows_for_every_color():
+    for im in every_color(): assert np.array_equal(to_gray(im).numpy(), np.asarray(pil(im).convert('L')))
 
 
-def test_to_grey_of_floats():
+def test_to_gray_of_floats():
     from convlab import compat  # lets a CPU build of PyTorch import torchvision
     from torchvision.transforms.functional import rgb_to_grayscale
     im = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(to_grey(im), rgb_to_grayscale(im)[0], atol=2e-4, rtol=0)  # its red is .2989
-    assert to_grey(im).dtype == torch.float32
-    torch.testing.assert_close(to_grey(torch.ones(3, 2, 2)), torch.ones(2, 2))
-    assert torch.equal(to_grey(torch.stack([im, 1-im]))[1], to_grey(1-im))
+    torch.testing.assert_close(to_gray(im), rgb_to_grayscale(im)[0], atol=2e-4, rtol=0)  # its red is .2989
+    assert to_gray(im).dtype == torch.float32
+    torch.testing.assert_close(to_gray(torch.ones(3, 2, 2)), torch.ones(2, 2))
+    assert torch.equal(to_gray(torch.stack([im, 1-im]))[1], to_gray(1-im))
 
 
 def test_hsv_and_back_is_exact_for_every_color():
@@ -74,7 +74,7 @@ def test_known_colors(rgb, hsv):
 def test_conversions_leave_their_input_alone():
     im = torch.rand(3, 4, 5, dtype=torch.float64)
     before = im.clone()
-    rgb_to_hsv(im), hsv_to_rgb(im), to_grey(im)
+    rgb_to_hsv(im), hsv_to_rgb(im), to_gray(im)
     assert torch.equal(im, before)
     assert rgb_to_hsv(torch.zeros(3, 0, 4)).shape == (3, 0, 4)
 
@@ -85,7 +85,7 @@ def test_kernel_pictures():
     ims = kernel_pictures(w.requires_grad_())
     assert ims.shape == (3, 5, 5, 3) and not ims.requires_grad
     assert ims[0, 1, 4].tolist() == [.5, .5, 1.] and ims[1, 0, 0].tolist() == [0., .5, .5]
-    assert ims[1, 2, 2].tolist() == [.5, .75, .5] and (ims[2] == .5).all()  # a kernel of zeros is grey, not NaN
+    assert ims[1, 2, 2].tolist() == [.5, .75, .5] and (ims[2] == .5).all()  # a kernel of zeros is gray, not NaN
 
 
 def test_show_kernels_draws_each_kernel_once():
@@ -113,8 +113,8 @@ im3, k3 = torch.rand(3, 8, 8), torch.rand(3, 3, 3)
     (lambda: map_color_kernel(im3, torch.rand(3, 5, 5)), r'kernel must be a tensor \[3,3,3\]; got shape \[3, 5, 5\]'),
     (lambda: map_color_kernel(im3[:, :2], k3), r'the first window of im must be a tensor \[3,3\]; got shape \[2, 3\]'),
     (lambda: apply_color_kernel(im3, 1, 1, k3[:1]), r'got shape \[1, 3, 3\]'),
-    (lambda: to_grey(im3[:2]), r'im must be a tensor \[3,H,W\] or \[N,3,H,W\]; got shape \[2, 8, 8\]'),
-    (lambda: to_grey(im3[0]), r'im must be a tensor \[3,H,W\] or \[N,3,H,W\]; got shape \[8, 8\]'),
+    (lambda: to_gray(im3[:2]), r'im must be a tensor \[3,H,W\] or \[N,3,H,W\]; got shape \[2, 8, 8\]'),
+    (lambda: to_gray(im3[0]), r'im must be a tensor \[3,H,W\] or \[N,3,H,W\]; got shape \[8, 8\]'),
     (lambda: rgb_to_hsv(im3.permute(1, 2, 0)), r'im must be a tensor \[3,H,W\]; got shape \[8, 8, 3\]'),
     (lambda: rgb_to_hsv(im3*255), 'im must be bytes, or floats from 0 to 1; got'),
     (lambda: hsv_to_rgb(im3-1), 'im must be bytes, or floats from 0 to 1; got'),
@@ -128,7 +128,7 @@ def test_bad_input_is_named(f, match):
 
 
 def test_what_is_no_picture_is_named():
-    for f in (lambda: map_color_kernel('bear', k3), lambda: to_grey([1]), lambda: show_channels('bear')):
+    for f in (lambda: map_color_kernel('bear', k3), lambda: to_gray([1]), lambda: show_channels('bear')):
         with pytest.raises(TypeError, match='im must be a tensor .* got (str|list)'): f()
 
 

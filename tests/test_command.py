@@ -1,4 +1,5 @@
 "The command: text and CSV, and errors in one line."
+import shlex
 import subprocess
 import sys
 from configparser import ConfigParser
@@ -54,8 +55,8 @@ def test_timm_knows_its_input(capsys): assert '192×14×14' in out(capsys, 'arit
 
 
 @pytest.mark.parametrize('line,says', [
-    ('arithmetic resnet_50', 'no model is called resnet_50; did you mean resnet50 or '),
-    ('arithmetic zzzzqqqq', 'no model is called zzzzqqqq; for your own give module:callable'),
+    ('arithmetic resnet_50', "no model is called 'resnet_50'; did you mean resnet50 or "),
+    ('arithmetic zzzzqqqq', "no model is called 'zzzzqqqq'; for your own give module:callable"),
     ('field resnet18 --layer layer9', "layer 'layer9' is not in the model; did you mean"),
     ('arithmetic no_such_module:net', "No module named 'no_such_module'"),
     ('arithmetic convlab.models:nope', "has no attribute 'nope'"),
@@ -63,9 +64,15 @@ def test_timm_knows_its_input(capsys): assert '192×14×14' in out(capsys, 'arit
     ('arithmetic os:getcwd', 'os:getcwd must give an nn.Module; got str'),
     (f'arithmetic {CNN}', 'to have 1 channels, but got 3 channels'),
     (f'arithmetic {CNN} --size 1,28,28 --depth -1', 'depth must be a whole number of at least 0'),
+    ('arithmetic ""', "no model is called ''; for your own give module:callable"),
+    ('arithmetic " "', "no model is called ' '"),
+    ('arithmetic :', 'must be module:callable'),
+    ('arithmetic :net', 'must be module:callable'),
+    ('arithmetic os:', 'must be module:callable'),
+    ('field resnet18 --layer ""', "layer '' is not in the model"),
 ])
 def test_errors_are_one_line(line, says, capsys):
-    assert main(line.split()) == 1
+    assert main(shlex.split(line)) == 1
     got = capsys.readouterr()
     assert got.out == '' and got.err.startswith('convlab: ') and got.err.count('\n') == 1 and says in got.err
 

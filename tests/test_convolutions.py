@@ -175,6 +175,50 @@ def test_one_number_that_is_not_finite(cfg, bad, where, which):
     for method in methods: torch.testing.assert_close(conv2d(*args, **cfg['kwargs'], method=method), want, equal_nan=True)
 
 
+# Where nobody may look at the numbers
+
+@pytest.mark.parametrize('method', methods)
+@pytest.mark.parametrize('groups', [1, 2])
+@pytest.mark.parametrize('dims', [3, 4])
+def test_without_numbers(case, method, groups, dims):
+    x, w, b = [t.to('meta') for t in case]
+    args = (x[0] if dims == 3 else x), (w if groups == 2 else w.repeat(1, 2, 1, 1)), b
+    res = conv2d(*args, padding=1, stride=2, groups=groups, method=method)
+    assert res.is_meta and res.shape == F.conv2d(*args, padding=1, stride=2, groups=groups).shape
+
+
+TRANSFORMS = {
+    'pictures': lambda f, x, w, b: torch.vmap(lambda x: f(x, w, b))(x), 'pictures alone': lambda f, x, w, b: torch.vmap(lambda x: f(x[None], w, b))(x),
+    'weights': lambda f, x, w, b: torch.vmap(lambda w: f(x, w, b))(torch.stack([w, -w])), 'biases': lambda f, x, w, b: torch.vmap(lambda b: f(x, w, b))(torch.stack([b, 2*b])),
+    'all': lambda f, x, w, b: torch.vmap(f)(x, torch.stack([w, -w]), torch.stack([b, 2*b])), 'twice': lambda f, x, w, b: torch.vmap(torch.vmap(lambda x: f(x, w, b)))(x[None]),
+    'gradient': lambda f, x, w, b: torch.func.grad(lambda w: f(x, w, b).sin().sum())(w), 'along': lambda f, x, w, b: torch.func.jvp(lambda x: f(x, w, b), (x,), (x,))[1],
+    'gradients': lambda f, x, w, b: torch.vmap(torch.func.grad(lambda x: f(x, w, b).sin().sum()))(x), 'jacobian': lambda f, x, w, b: torch.func.jacrev(lambda b: f(x, w, b))(b)}
+
+
+@pytest.mark.parametrize('method', methods)
+@pytest.mark.parametrize('name', TRANSFORMS)
+def test_inside_of_transforms(case, method, name):
+    x, w, b = case[0][..., :5, :4], *case[1:]
+    def run(f, **kw): return TRANSFORMS[name](lambda *args: f(*args, padding=1, groups=2, **kw), x, w, b)
+    close(run(conv2d, method=method), run(F.conv2d))
+
+
+@pytest.mark.parametrize('method', methods)
+def test_numbers_that_are_not_finite_inside_of_vmap(case, method):
+    x, w, b = case
+    x[1, 0, 2, 3] = math.nan
+    def run(f, **kw): return torch.vmap(lambda x: f(x, w, b, groups=2, **kw))(x)
+    torch.testing.assert_close(run(conv2d, method=method), run(F.conv2d), equal_nan=True)
+
+
+@pytest.mark.parametrize('method', methods)
+def test_under_autocast_numbers_are_right_if_not_their_dtype(case, method):
+    x, w, b = [t.float() for t in case]
+    with torch.autocast('cpu', torch.bfloat16): res = conv2d(x, w, b, groups=2, method=method)
+    assert res.dtype in (torch.bfloat16, torch.float32)
+    assert (res.double() - F.conv2d(*case, groups=2)).abs().max() < .05*F.conv2d(*case, groups=2).abs().max()
+
+
 def test_uneven_padding(case):
     x, w, b = case
     want = F.conv2d(F.pad(x, (0, 3, 1, 2)), w, b, groups=2)

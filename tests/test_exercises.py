@@ -161,6 +161,31 @@ def test_a_guess_is_kept(capsys):
     assert records()['predictions']['share']['measured'] == 20
 
 
+@pytest.mark.parametrize('args,exc,says', [
+    (('x', float('nan')), TypeError, 'guess must be a finite number; got nan'), (('x', float('inf')), TypeError, 'guess must be a finite number'), (('x', 10**400), TypeError, 'guess must be'),
+    (('x', True), TypeError, 'guess must be'), (('x', '3'), TypeError, "got '3'"), (('x', 1j), TypeError, 'guess must be'), (('x', torch.ones(2)), TypeError, 'guess must be'),
+    (('x', torch.ones(2), [1, 2]), ValueError, r'guess must be one of \[1, 2\]; got tensor'), (('x', {}, ['a']), ValueError, 'guess must be one of'), (('x', 'A', 'ab'), ValueError, 'one of'),
+    ((3, 4), TypeError, 'name must be text; got int'), ((None, None), TypeError, 'name must be text; got NoneType'), ((('a',), 1), TypeError, 'name must be text')])
+def test_a_guess_that_cannot_be_kept_is_refused(args, exc, says):
+    predict('x', 7)
+    before = records_path().read_bytes()
+    with pytest.raises(exc, match=says): predict(*args)
+    assert records_path().read_bytes() == before
+
+
+@pytest.mark.parametrize('name,value', [(3, 1), ('x', torch.ones(2)), ('x', [1]), ('x', None)])
+def test_what_is_measured_is_one_number_or_text(name, value):
+    with pytest.raises(TypeError, match='(name|value) must be'): measured(name, value)
+
+
+@pytest.mark.parametrize('answer', [torch.nn.Linear(2, 2), 3, "x", object(), torch.ones(3), [1], {'a': 1}])
+def test_no_wrong_answer_is_told_the_right_one(answer, capsys):
+    for name in ('first_kernel', 'lowest_momentum', 'average_rate'):
+        check(name, answer)
+        out = capsys.readouterr().out
+        assert out.startswith(f'✗ {name}') and 'expected' not in out
+
+
 # What counts as right
 
 numbers = {'first_kernel': (128, 25088), 'color_costs': (600, 400), 'layers_to_see': (14, 4), 'other_sizes': (2, 8), 'halving': (2, 2), 'one_digit': 4,
@@ -339,14 +364,14 @@ def test_who_has_begun_is_told_what_is_wrong(capsys):
 def model_of(name):
     from convlab.all import nn, simple_cnn
     torch.manual_seed(0)
-    if name == 'grey_is_a_convolution': return nn.Conv2d(3, 1, 1, dtype=torch.float64)
+    if name == 'gray_is_a_convolution': return nn.Conv2d(3, 1, 1, dtype=torch.float64)
     if name == 'any_size': return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     if name == 'thousand_weights': return simple_cnn((1, 3, 4, 5, 6, 2), ks0=3, norm=nn.BatchNorm2d)
     if name == 'cheap_block': return nn.Sequential(nn.Conv2d(32, 32, 5, padding=2, groups=32), nn.BatchNorm2d(32), nn.Conv2d(32, 32, 1)).half()
     return nn.Sequential(nn.Conv2d(1, 8, 31, padding=15), nn.BatchNorm2d(8)).double()
 
 
-@pytest.mark.parametrize('name', ['grey_is_a_convolution', 'any_size', 'thousand_weights', 'cheap_block', 'field_on_a_budget'])
+@pytest.mark.parametrize('name', ['gray_is_a_convolution', 'any_size', 'thousand_weights', 'cheap_block', 'field_on_a_budget'])
 def test_a_network_comes_back_as_it_was(name, capsys):
     net = model_of(name)
     net.eval()
@@ -456,7 +481,8 @@ for i in range(40):
     assert not [p for p in records_path().parent.iterdir() if p.suffix == '.part']
 
 
-@pytest.mark.parametrize('text', ['', '{"exercises": {"dou', '[]', '{"exercises": []}', '{"exercises": {"double": 1}}', '{"questions": {"1": {"last": "x"}}}',
+@pytest.mark.parametrize('text', ['', '{"exercises": {"dou', '[]', '{"exercises": []}', '{"exercises": {"double": 1}}', '{"questions": {"1": {"last": "x"}}}', '{"questions": {"1": {"last": 1e300}}}',
+                                  '{"questions": {"1": {"streak": NaN}}}', '{"exercises": {"double": {"tried": Infinity}}}',
                                   '\x00\x01', '['*100_000 + ']'*100_000])
 def test_a_damaged_file_is_put_aside(text, capsys):
     records_path().parent.mkdir()

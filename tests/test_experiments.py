@@ -1,5 +1,7 @@
 "Sweeps that are interrupted, killed, shared between processes, or run on a cluster."
+import functools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -144,11 +146,34 @@ def test_what_cannot_be_swept():
     with pytest.raises(ValueError, match='seeds must be a whole number of at least 1; got 0'): sweep(dict, {}, 0)
     with pytest.raises(TypeError, match='seeds must be a whole number'): sweep(dict, {}, [.5])
     with pytest.raises(TypeError, match='grid must be a dict of lists, or a list of dicts'): sweep(dict, [3], 1)
+    with pytest.raises(TypeError, match='path must be a path, or None; got int'): sweep(dict, {}, 1, 3)
+    with pytest.raises(TypeError, match="n_jobs must be a whole number, or None; got '2'"): sweep(dict, {}, 1, n_jobs='2')
 
 
 # What is noticed before the first run
 
 def never(seed, **settings): pytest.fail('it ran')
+
+
+@pytest.mark.parametrize('run,together,says', [
+    (3, False, 'run must be a function; got int'), ('train', False, 'run must be a function; got str'), (None, False, 'run must be a function; got NoneType'),
+    (lambda: {}, False, "run must take seed, lr, bs by name, as in grid; got an unexpected keyword argument 'seed'"),
+    (lambda seed, lr: {}, False, "got an unexpected keyword argument 'bs'"), (lambda seed, lr, bs, momentum: {}, False, "missing a required argument: 'momentum'"),
+    (lambda seed, /, lr, bs: {}, False, 'run must take seed, lr, bs by name'), (lambda seed, lr, bs: {}, True, "run must take seeds, lr, bs by name, as in grid; .*'seed"),
+    (functools.partial(lambda seed, lr, bs, x: {}), False, "missing a required argument: 'x'")])
+def test_a_run_that_cannot_be_called_is_refused(run, together, says, tmp_path):
+    path = tmp_path/'runs.jsonl'
+    with pytest.raises(TypeError, match=says): sweep(run, [dict(lr=1, bs=2)], 2, path, together=together, progress=False)
+    assert not path.exists()
+
+
+def test_one_setting_that_a_run_does_not_take():
+    with pytest.raises(TypeError, match="run must take seed, lr, wd by name"): sweep(lambda seed, lr: pytest.fail('it ran'), [dict(lr=1), dict(lr=1, wd=0)], 1, progress=False)
+
+
+def test_a_type_error_of_the_run_itself_costs_its_row_alone():
+    found = sweep(lambda seed, lr: dict(y=1/lr if lr else lr+'no'), dict(lr=[0, 2]), 1, progress=False)
+    assert found.error[0].startswith('TypeError: unsupported operand') and found.y[1] == .5
 
 
 @pytest.mark.parametrize('grid', [dict(norm='batch'), dict(norm=b'batch'), dict(lr=.1), dict(lr=None), dict(lr=dict(a=1)), 'abc', None, 3, [3], {1: [2]}, dict(lr=[[1]])])
@@ -289,6 +314,32 @@ def test_wilson_at_the_ends():
 def test_one_run_has_no_interval():
     table = summarize(pd.DataFrame(dict(y=[1.])), [], 'y')
     assert table.n[0] == 1 and table['mean'][0] == 1 and table[['low', 'high']].isna().all(axis=None)
+
+
+@pytest.mark.parametrize('values,mean', [([1, math.inf], math.inf), ([-math.inf, 2, 3], -math.inf), ([math.inf, -math.inf], math.nan), ([1e308]*3, math.inf)])
+@pytest.mark.parametrize('method', ['t', 'bootstrap'])
+@pytest.mark.filterwarnings('error')
+def test_what_is_infinite_has_no_interval(values, mean, method):
+    table = summarize(pd.DataFrame(dict(y=[*values, 1., 3.], lr=[1]*len(values) + [2]*2)), 'lr', 'y', method=method)
+    assert table['mean'].tolist() == pytest.approx([mean, 2], nan_ok=True)
+    assert math.isnan(table.low[0]) and math.isnan(table.high[0]) and table.low[1] <= 2 <= table.high[1]
+
+
+def test_shares_are_from_0_to_1():
+    for y in ([.5, 1.2], [-1., 0.], [math.inf, 0.]):
+        with pytest.raises(ValueError, match="value must hold numbers from 0 to 1 for method='wilson'; y has others"): summarize(pd.DataFrame(dict(y=y)), [], 'y', method='wilson')
+
+
+@pytest.mark.parametrize('over', [[1, 1, 2, 2], [1., 1., .5, .5], [True, True, False, False], ['a', 'a', 'b', 'b']])
+def test_values_are_told_as_python_has_them(over):
+    import numpy as np
+    runs = pd.DataFrame(dict(lr=over, seed=[0, 1, 0, 1], y=[1., 2., 0., 1.]))
+    first, second = runs.lr.to_numpy()[[0, 2]]
+    assert paired(runs, 'y', 'lr', first, second).difference[0] == 1
+    for kwargs in (dict(first=np.int64(7)), dict(second=first), dict(first=np.float64(.25))):
+        with pytest.raises(ValueError) as e: paired(runs, 'y', 'lr', **{**dict(first=first, second=second), **kwargs})
+        assert 'np.' not in str(e.value)
+    with pytest.raises(TypeError, match='first must be a number, text, boolean or None; got list'): paired(runs, 'y', 'lr', [1], second)
 
 
 def test_a_table_has_each_name_once():

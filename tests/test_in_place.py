@@ -12,22 +12,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd import forward_ad
 
 from convlab.arithmetic import arithmetic, totals
-from convlab.receptive import effective_receptive_field, gradient_probe, image_box, receptive_field, trace_precedents
+from convlab.receptive import effective_receptive_field, gradient_probe, image_box, projective_field, receptive_field, trace_precedents
 from convlab.trace.tracing import trace_model
+from nets import L
 
 SIZE = (2, 8, 8)
-
-
-class L(nn.Module):
-    "A function of the module and its input; parts by name."
-    def __init__(self, f, **parts):
-        super().__init__()
-        self.f = f
-        for k, v in parts.items(): setattr(self, k, v)
-
-    def forward(self, *args, **kwargs): return self.f(self, *args, **kwargs)
 
 
 def conv(i=2, o=2, ks=3): return nn.Conv2d(i, o, ks, padding=ks//2)
@@ -146,7 +138,7 @@ def test_default_dtype_of_the_caller():
         with warnings.catch_warnings():
             warnings.simplefilter('error')
             net = L(folded, a=conv())
-            assert receptive_field(net, SIZE).size == (3, 3) and image_box(trace_precedents(net, SIZE, row=3, col=4)) == ((2, 5), (3, 6))
+            assert receptive_field(net, SIZE).status == 'upper bound' and image_box(trace_precedents(net, SIZE)) == ((0, 8), (0, 8))
             assert receptive_field(L(sampled, a=conv()), SIZE).status == 'upper bound'
     finally: torch.set_default_dtype(torch.float32)
 
@@ -490,6 +482,80 @@ def test_derivatives_inside_of_forward_are_followed_loosely(name, way):
     spans = [int((moved[:, d] - 4).abs().max()) for d in (0, 1)] if len(moved) else [0, 0]
     assert all(size == 8 or size >= 2*span + 1 for size, span in zip(field.size, spans))
     assert field.status != 'exact' or name == 'running sum'
+
+
+FORWARD = {
+    'jvp': lambda f, x: torch.func.jvp(f, (x,), (torch.ones_like(x),))[1], 'jacfwd': lambda f, x: torch.func.jacfwd(f)(x).flatten(-4).sum(-1),
+    'jacrev': lambda f, x: torch.func.jacrev(f)(x).flatten(-4).sum(-1), 'dual level': lambda f, x: dual(f, x)}
+
+
+def dual(f, x):
+    with forward_ad.dual_level(): return forward_ad.unpack_dual(f(forward_ad.make_dual(x, torch.ones_like(x)))).tangent
+
+
+@pytest.mark.parametrize('way', FORWARD)
+@pytest.mark.parametrize('name', DERIVED)
+def test_derivatives_that_run_along_are_upper_bounds(name, way):
+    "What one pixel moves is among what it is said to reach."
+    if name == 'attention' and way != 'jacrev': pytest.skip('PyTorch has no such derivative')
+    net = L(lambda self, x: FORWARD[way](lambda x: DERIVED[name](self, x), x), a=conv(), bn=nn.BatchNorm2d(2), t=nn.ConvTranspose2d(2, 2, 2, 2)).double().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        warnings.filterwarnings('error', 'a fault of convlab')
+        assert receptive_field(net, SIZE).status != 'exact' or (name, way) == ('running sum', 'jacrev')
+        reached = projective_field(net, SIZE, row=4, col=3)
+    x, at = torch.rand(1, *SIZE, dtype=torch.float64), torch.zeros(1, *SIZE, dtype=torch.float64)
+    at[..., 4, 3] = 1e-3
+    moved = (net(x + at) - net(x))[0] != 0
+    assert not ((moved.any(0) if reached.dim() == 2 and moved.dim() == 3 else moved) & ~reached).any()
+
+
+INSIDE = {'vmap': lambda s, x: torch.vmap(lambda r: s.a(r[None])[0])(x), 'jvp': lambda s, x: torch.func.jvp(s.a, (x,), (x,))[1],
+          'grad': lambda s, x: torch.func.grad(lambda y: s.a(y).sum())(x), 'both': lambda s, x: torch.vmap(torch.func.grad(lambda y: s.a(y[None]).sum()))(x),
+          'functional call': lambda s, x: torch.func.functional_call(s.a, dict(s.a.named_parameters()), x)}
+
+
+@pytest.mark.parametrize('way', INSIDE)
+def test_layers_inside_of_transforms_have_fields(way):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        net = L(INSIDE[way], a=conv())
+        field, row = receptive_field(net, SIZE, 'a'), arithmetic(net, SIZE).iloc[0]
+    assert field.size == (3, 3) and field.box(row=4, col=3) == ((3, 6), (2, 5))
+    assert (row['name'], row['receptive field'], row.status) == ('a', 3, 'upper bound' if way == 'jvp' else 'exact')
+
+
+def test_what_traces_a_function_is_refused_by_name():
+    with pytest.raises(ValueError, match='torch.func.linearize, cannot be followed'): arithmetic(L(lambda s, x: torch.func.linearize(s.a, x)[1](x), a=conv()), SIZE)
+
+
+class Grows(nn.Module):
+    "Makes layers while it runs."
+    def __init__(self, grow):
+        super().__init__()
+        self.a, self.list, self.block, self.grow = conv(), nn.ModuleList([conv()]), nn.Sequential(conv()), grow
+
+    def forward(self, x):
+        self.grow(self)
+        for m in (self.a, *self.list, self.block): x = m(x)
+        return x
+
+
+GROW = {"'a'": lambda s: setattr(s, 'a', conv()), "'list.1'": lambda s: s.list.append(conv()), "'list.0'": lambda s: s.list.__setitem__(0, conv()),
+        "'block.0'": lambda s: s.block.__setitem__(0, conv()), "'block', 'block.0', 'block.1'": lambda s: setattr(s, 'block', nn.Sequential(conv(), nn.ReLU())),
+        "'late'": lambda s: hasattr(s, 'late') or setattr(s, 'late', conv())}
+
+
+@pytest.mark.parametrize('names', GROW)
+def test_layers_that_forward_makes_are_told(names):
+    with pytest.warns(UserWarning, match=f'forward makes the layer {names} while it runs'): table = arithmetic(Grows(GROW[names]), SIZE)
+    assert table.multiplications.sum() >= 3*64*36  # all that ran
+
+
+@pytest.mark.filterwarnings('error')
+def test_layers_that_change_places_are_not_new():
+    def swap(s): s.a, s.list[0] = s.list[0], s.a
+    assert totals(arithmetic(Grows(swap), SIZE)) == dict(params=114, unused=0, multiplications=3*64*36)
 
 
 def test_fake_tensors_are_refused():

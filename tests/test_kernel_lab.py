@@ -101,7 +101,7 @@ def test_each_task_can_be_done(n, solution):
 
 @pytest.mark.parametrize('n, kernel, said', [
     (0, [[0, 0, 0], [0, 1.5, 0], [0, 0, 0]], 'every result is 150, and should be 0. The kernel’s numbers add up to 1.5'), (0, torch.zeros(3, 3), 'kernel of zeros'),
-    (1, top_edge, 'the largest result is 3'), (1, ends, 'blank on upright edges too'), (2, torch.ones(3, 3), 'A grey of 100 becomes 900'),
+    (1, top_edge, 'the largest result is 3'), (1, ends, 'blank on upright edges too'), (2, torch.ones(3, 3), 'A gray of 100 becomes 900'),
     (2, [[0, 0, 0], [0, 1, 0], [0, 0, 0]], 'keeps 100% of its ink'), (3, top_edge, 'The rising stroke gets 1, the falling one 1'), (3, torch.eye(3), 'is 300, and should be 0'),
     (4, top_edge, 'runs across the largest result is 3'), (4, top_edge.T, 'runs down the largest result is 3')])
 def test_a_task_says_how_far_off_a_kernel_is(n, kernel, said):

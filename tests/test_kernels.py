@@ -12,7 +12,7 @@ from PIL import Image
 from convlab.draw.plotting import show_grids, show_maps, show_pixels
 from convlab.draw.windows import show_apply
 from convlab.kernels import apply_kernel, edge_kernels, map_kernel, top_edge
-from convlab.study.data import grey_image, mnist_path
+from convlab.study.data import gray_image, mnist_path
 
 
 @settings(max_examples=100, deadline=None)
@@ -69,7 +69,7 @@ def test_the_kernel_is_learned_from_other_starts_too():
     cells = json.loads((root/'nbs'/'01_kernels.ipynb').read_text(encoding='utf-8'))['cells']
     source = ''.join(next(c['source'] for c in cells if c['id'] == 'd62ef31f'))
     files = sorted((mnist_path(sample=True)/'train'/'3').iterdir())[:20]
-    threes = torch.stack([grey_image(f) for f in files])
+    threes = torch.stack([gray_image(f) for f in files])
     for seed in (1, 2, 3):
         names = dict(torch=torch, F=F, top_edge=top_edge, threes=threes, set_seed=lambda _: torch.manual_seed(seed))
         exec(source, names)
@@ -121,28 +121,28 @@ def photo(size, exif=None):
     return file.getvalue()
 
 
-def test_grey_image(tmp_path):
+def test_gray_image(tmp_path):
     data = photo((30, 20))
     (tmp_path/'a.png').write_bytes(data)
     for src in (data, memoryview(data), io.BytesIO(data), tmp_path/'a.png', str(tmp_path/'a.png')):
-        im = grey_image(src)
+        im = gray_image(src)
         assert im.shape == (20, 30) and im[0, 0] == 0 and im[5, 5] == 255 and im.dtype == torch.float32
-    assert grey_image(photo((1000, 500)), size=100).shape == (50, 100)
+    assert gray_image(photo((1000, 500)), size=100).shape == (50, 100)
 
 
-def test_grey_image_is_upright():
+def test_gray_image_is_upright():
     exif = Image.Exif()
     exif[0x0112] = 6 # the camera was held sideways
-    assert grey_image(photo((30, 20), exif)).shape == (30, 20)
+    assert gray_image(photo((30, 20), exif)).shape == (30, 20)
 
 
-def test_grey_image_of_sixteen_bits():
+def test_gray_image_of_sixteen_bits():
     import numpy as np
     deep, file = np.arange(0, 60_000, 1000, dtype=np.uint16).reshape(6, 10), io.BytesIO()
     Image.fromarray(deep).save(file, 'png')
-    assert (grey_image(file.getvalue()) - torch.tensor(deep/257)).abs().max() <= .51
+    assert (gray_image(file.getvalue()) - torch.tensor(deep/257)).abs().max() <= .51
 
 
-def test_grey_image_refuses(tmp_path):
-    with pytest.raises(ValueError, match='src must be a picture'): grey_image(b'text')
-    with pytest.raises(FileNotFoundError): grey_image(tmp_path/'none.png')
+def test_gray_image_refuses(tmp_path):
+    with pytest.raises(ValueError, match='src must be a picture'): gray_image(b'text')
+    with pytest.raises(FileNotFoundError): gray_image(tmp_path/'none.png')

@@ -10,7 +10,7 @@ from browser import browser, from_disk, lab, needs_chromium, node, notebook, ope
 from conftest import root
 from torch import nn
 
-from convlab.color import map_color_kernel, to_grey
+from convlab.color import map_color_kernel, to_gray
 from convlab.convolutions import out_size
 from convlab.draw.kernel_lab import KernelLab
 from convlab.draw.labs import RingLab, StrideLab, ValleyLab, chance
@@ -183,10 +183,10 @@ def test_the_ring_is_the_lessons():
     assert torch.equal(torch.tensor(mask).view(64, 64).bool(), (torch.hypot(i, j) - 20).abs() < 5)
 
 
-def test_greys_and_maps_are_those_of_the_library():
+def test_grays_and_maps_are_those_of_the_library():
     colors = torch.randint(256, (3, 20_000)).byte()
-    grey = node("import { ringGrey } from './ring_numbers.js'\ndone(given.map(ringGrey))", colors.T.tolist())
-    assert grey == to_grey(colors[:, None])[0].tolist()
+    gray = node("import { ringGray } from './ring_numbers.js'\ndone(given.map(ringGray))", colors.T.tolist())
+    assert gray == to_gray(colors[:, None])[0].tolist()
     mask = torch.tensor(node("import { ringMask } from './ring_numbers.js'\ndone([...ringMask()])")).view(64, 64).bool()
     cases = [dict(ring=colors[:, k].tolist(), ground=colors[:, k+9].tolist(), own=[random.Random(k).choice([-2., -.5, 0., 1., 1.5]) for _ in range(3)]) for k in range(20)]
     got = node("""import * as m from './ring_numbers.js'
@@ -195,7 +195,7 @@ done(given.map(s => ({ maps: m.ringKernels(s.own).map(k => [...m.ringMap(k.mix, 
         ring, ground = (torch.tensor(s[k])[:, None, None] for k in ('ring', 'ground'))
         plate = torch.where(mask, ring, ground)
         assert g['contrast']['channels'] == (ring-ground).flatten().tolist()
-        assert g['contrast']['grey'] == int(to_grey(ring.byte())) - int(to_grey(ground.byte()))
+        assert g['contrast']['gray'] == int(to_gray(ring.byte())) - int(to_gray(ground.byte()))
         for flat, mix in zip(g['maps'], ([1/3]*3, [-1, -1, 2], s['own'])):
             want = map_color_kernel(plate.double(), torch.tensor(mix, dtype=torch.float64)[:, None, None]*top_edge)
             torch.testing.assert_close(torch.tensor(flat, dtype=torch.float64).view(62, 62), want, rtol=1e-9, atol=1e-9)
@@ -203,14 +203,14 @@ done(given.map(s => ({ maps: m.ringKernels(s.own).map(k => [...m.ringMap(k.mix, 
 
 def test_the_tasks_of_ring_lab_can_be_done_and_are_not_done_by_chance():
     lesson_pair = dict(ring=[0, 188, 255], ground=[230, 120, 0], own=[1, 0, 0])
-    answers = dict(grey=lesson_pair, channel=dict(ring=[100, 200, 0], ground=[100, 50, 200], own=[1, 1, 1]),
+    answers = dict(gray=lesson_pair, channel=dict(ring=[100, 200, 0], ground=[100, 50, 200], own=[1, 1, 1]),
                    everywhere=dict(ring=[0, 0, 200], ground=[200, 160, 60], own=[1, 0, 0]),
                    blue_edge=dict(ring=[20]*3, ground=[200]*3, own=[1, 0, 0]), own=dict(lesson_pair, ground=[230, 188, 0], own=[0, 1, 0]))
     met, faint = node("import * as m from './ring_numbers.js'\ndone([given.map(m.ringMet), given.map(m.ringSays)])",
                       [*answers.values(), dict(lesson_pair, ring=[0, 189, 255]), dict(lesson_pair, own=[0, 0, 0]), dict(ring=[9]*3, ground=[9]*3, own=[1, 0, 0])])
     assert all(name in m for name, m in zip(answers, met[:5])) and sum(map(len, met[:5])) <= 6
-    assert met[5:] == [[], ['grey'], []]
-    assert faint[0] == 'The ring is gone in grey.' and faint[2] == 'The ring is seen everywhere.'
+    assert met[5:] == [[], ['gray'], []]
+    assert faint[0] == 'The ring is gone in gray.' and faint[2] == 'The ring is seen everywhere.'
 
 
 
@@ -251,7 +251,7 @@ def test_settings_that_are_allowed_are_plain_json():
 
 
 @pytest.mark.parametrize('piece, words', [(StrideLab(stride=2), 'the result is 3 by 3'), (StrideLab(ks=7, dilation=4), 'the kernel is larger than the padded image'),
-                                          (ValleyLab(rate=2.1), 'lead to'), (RingLab(), 'In grey it is 100 on 139')])
+                                          (ValleyLab(rate=2.1), 'lead to'), (RingLab(), 'In gray it is 100 on 139')])
 def test_the_still_picture_says_what_is_seen(piece, words):
     still = piece.still()
     assert still.count(words) == 2 and 'alt="' in still and '<script' not in still and len(still) < 60_000
@@ -434,16 +434,16 @@ def test_ring_lab_by_keyboard_mouse_and_touch(pages, tmp_path):
     page = opened_piece(pages, tmp_path, RingLab())
     told(page, 'The ring is gone in green.')
     typed(page, 'The ring: Green', '188')
-    told(page, 'The ring is gone in grey.')
-    done(page, 'vanish in grey')
-    assert page.locator('figure.gone').all_text_contents() == ['in grey139 on 139']
+    told(page, 'The ring is gone in gray.')
+    done(page, 'vanish in gray')
+    assert page.locator('figure.gone').all_text_contents() == ['in gray139 on 139']
     page.get_by_label('The ring: Green', exact=True).focus()
-    for _ in range(2): page.keyboard.press('ArrowLeft')  # one of green is little more than half of one of grey
+    for _ in range(2): page.keyboard.press('ArrowLeft')  # one of green is little more than half of one of gray
     page.wait_for_function("document.querySelectorAll('figure.gone').length === 0")
     page.locator('input[type=color]').nth(1).fill('#c8c8c8')
     page.locator('input[type=color]').nth(0).fill('#141414')
     told(page, 'The ring is gone for blue_edge.')
-    done(page, 'vanish in grey', 'vanish for blue_edge')
+    done(page, 'vanish in gray', 'vanish for blue_edge')
     assert 'up to 540' in page.locator('figure').nth(7).text_content()
     typed(page, 'The ring: Red', '999')
     assert page.get_by_role('alert').text_content() == 'Red must be a whole number from 0 to 255; got “999”.'

@@ -1,5 +1,8 @@
-"""Random models out of a grammar: three ways to the receptive field agree, products are PyTorch's, the model is left as it was.
+"""Random models out of a grammar: three ways to the receptive field agree, with a fourth that knows neither rules nor gradients
+where there is one, products are PyTorch's, the model is left as it was.
 `python tests/test_random_models.py 2000 SEED` tries more of them than the tests do."""
+import copy
+import math
 import random
 import sys
 import time
@@ -14,6 +17,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from convlab.arithmetic import arithmetic, totals
+from convlab.trace.fields import check_place, walk_back
 from convlab.trace.reach import map_dims
 from convlab.receptive import gradient_probe, image_box, receptive_field, trace_precedents
 from convlab.trace.tracing import trace_model
@@ -161,6 +165,32 @@ def regular(model):
     return not any(isinstance(m, IRREGULAR) or isinstance(m, Do) and not m.regular or getattr(m, 'padding_mode', 'zeros') != 'zeros' for m in model.modules())
 
 
+HIDES = nn.Sigmoid, nn.GroupNorm, nn.InstanceNorm2d, nn.LocalResponseNorm  # a pixel that grows may change nothing behind these
+
+
+def moved_by(model, size, at):
+    """The pixels that move the output at a place when they grow, in double precision with positive weights: `[C,H,W]`. None where that
+    does not show all."""
+    mixed = ('squeeze and excite', 'attention', 'softmax')
+    if any(isinstance(m, HIDES) or isinstance(m, Do) and m.text in mixed for m in model.modules()): return None
+    n = math.prod(size)
+    x = torch.rand(size, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 1e9*torch.eye(n+1, n, dtype=torch.float64).view(n+1, *size)
+    grown = copy.deepcopy(model).double()
+    for p in grown.parameters(): p.data.abs_().add_(.1)
+    try:
+        with torch.no_grad(): out = grown.eval()(x)
+    except RuntimeError: return None
+    if len(out) != n+1: return None  # it makes a batch of something else
+    out = out[..., at['row'], at['col']] if at else out
+    return (out != out[-1]).flatten(1).any(1)[:-1].view(size)
+
+
+def traced(t, at):
+    "The pixels on which the output depends at a place, by the rules: `[C,H,W]`."
+    node = t.out[0][1]
+    return walk_back(t, node, check_place(node, at.get('row'), at.get('col'), None)).get(t.image, torch.zeros(t.image.shape, dtype=torch.bool))[0]
+
+
 def examine(model, size, rng):
     "Assert all that is promised, at one place of the output."
     before, states = {k: v.clone() for k, v in model.state_dict().items()}, (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state())
@@ -168,12 +198,14 @@ def examine(model, size, rng):
     with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH): out = model.eval()(x)
     model.train()
     assert totals(arithmetic(model, size)) == dict(params=sum(p.numel() for p in model.parameters()), unused=0, multiplications=counter.get_total_flops()//2)
-    seen = trace_model(model, size).out
-    if not seen:  # all was cut off, and the rest is padding
+    t = trace_model(model, size)
+    if not t.out:  # all was cut off, and the rest is padding
         for f in (receptive_field, trace_precedents, gradient_probe):
             with pytest.raises(ValueError, match='returns no tensor that is known to depend on the input'): f(model, size)
         return
-    at = dict(row=rng.randrange(out.shape[2]), col=rng.randrange(out.shape[3])) if map_dims(seen[0][1]) else {}
+    at = dict(row=rng.randrange(out.shape[2]), col=rng.randrange(out.shape[3])) if map_dims(t.out[0][1]) else {}
+    moved = moved_by(model, size, at)
+    if moved is not None: assert torch.equal(traced(t, at), moved), ((traced(t, at) & ~moved).nonzero(), (moved & ~traced(t, at)).nonzero(), at)
     exact, field = image_box(trace_precedents(model, size, **at)), receptive_field(model, size)
     probed = gradient_probe(model, size, **at)
     assert probed == exact, (probed, exact, at)

@@ -19,6 +19,7 @@ from convlab.receptive import (came_from, effective_receptive_field, field_sizes
                                projective_field, receptive_field, show_precedents, trace_precedents)
 from convlab.trace.probing import bounding_box
 from convlab.trace.tracing import trace_model
+from nets import L
 
 from torchvision import models
 
@@ -332,16 +333,6 @@ def test_drawing():
 
 
 # What a field is worth: its status, and where the three ways differ
-
-class L(nn.Module):
-    "A function of the module and its input; parts by name."
-    def __init__(self, f, **parts):
-        super().__init__()
-        self.f = f
-        for k, v in parts.items(): setattr(self, k, v)
-
-    def forward(self, *args): return self.f(self, *args)
-
 
 def agreed(model, size, status='exact', **at):
     "The box that the recurrence, the walk back and the gradient find, without a warning; the status is the one given."

@@ -23,10 +23,10 @@ from fastai.vision.all import (Callback, CancelBatchException, CancelEpochExcept
                                CancelValidException, DataLoaders, F, Learner, TensorImageBW, accuracy, set_seed)
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from convlab.study import activations, recording
+from convlab.study import activations, streaming
 from convlab.study.activations import record_activations
 from convlab.models import simple_cnn
-from convlab.study.recording import Reduction, Series, Statistic, Units, add_up, statistics
+from convlab.study.streaming import Reduction, Series, Statistic, Units, add_up, statistics
 from convlab.stats import ActivationStats, kaiming_init, layer_outputs
 
 torch.set_num_threads(1)
@@ -225,8 +225,8 @@ class ElsewhereTensor(torch.Tensor):
 @pytest.mark.parametrize('lo', [0, -10])
 def test_a_gpu_counts_alike(lo):
     x = torch.cat([torch.randn(1000)*5, torch.tensor(edges), torch.full((3,), float('nan'))])
-    there = recording._histogram(x.as_subclass(ElsewhereTensor), lo)
-    assert torch.equal(there.as_subclass(torch.Tensor), recording._histogram(x, lo)) and torch.equal(recording._histogram(x, lo), counted(x, lo))
+    there = streaming._histogram(x.as_subclass(ElsewhereTensor), lo)
+    assert torch.equal(there.as_subclass(torch.Tensor), streaming._histogram(x, lo)) and torch.equal(streaming._histogram(x, lo), counted(x, lo))
 
 
 def test_never_waits_for_a_device_in_a_batch():
@@ -718,7 +718,7 @@ def test_more_numbers_in_a_bin_than_float32_can_count():
     rows = record([torch.full((2**24+3,), 0.03)])[0]
     assert rows['hist'][0, 1] == 2**24+3 == rows['n'].item() and rows['near_zero'].item() == 1
     x = torch.full((2**24+3,), 0.3)
-    assert recording._histogram(x.as_subclass(ElsewhereTensor), 0)[2] == 2**24+3
+    assert streaming._histogram(x.as_subclass(ElsewhereTensor), 0)[2] == 2**24+3
 
 
 # -- a loop without fastai -----------------------------------------------------------------------------------------------
@@ -813,15 +813,19 @@ def test_frozen_layers_have_no_gradients_and_keep_their_place(frozen):
     with pytest.raises(ValueError, match='none of the layers that are watched got a gradient.*frozen'): everything.plot_layer_stats()
 
 
+class Sometimes(nn.Module):
+    "Passes over its second layer in each batch number `every`."
+    def __init__(self, every):
+        super().__init__()
+        self.a, self.b, self.n, self.every = nn.Linear(4, 4), nn.Linear(4, 4), 0, every
+
+    def forward(self, x):
+        self.n += 1
+        return self.a(x) if self.n % self.every == 0 else self.b(self.a(x))
+
+
 def test_a_layer_that_is_called_now_and_then_is_in_its_batches():
-    class Sometimes(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.b, self.n = nn.Linear(4, 4), nn.Linear(4, 4), 0
-        def forward(self, x):
-            self.n += 1
-            return self.a(x) if self.n % 3 == 0 else self.b(self.a(x))
-    model = Sometimes()
+    model = Sometimes(3)
     with record_activations(model) as own:
         for _ in range(6): model(torch.randn(2, 4))
     assert [o[1] is None for o in own.stats] == [False, False, True]*2 and all(o[0] is not None for o in own.stats)
@@ -851,14 +855,7 @@ def test_every_counts_true_batches():
 
 
 def test_a_batch_without_the_layer_stays_blank():
-    class Sometimes(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.b, self.n = nn.Linear(4, 4), nn.Linear(4, 4), 0
-        def forward(self, x):
-            self.n += 1
-            return self.a(x) if self.n % 4 == 0 else self.b(self.a(x))
-    model = Sometimes()
+    model = Sometimes(4)
     with record_activations(model, with_hist=True) as own:
         for _ in range(7): model(torch.randn(2, 4))
     blank = np.isnan(own.color_dim('b').images[0].get_array().filled(np.nan)).all(0)

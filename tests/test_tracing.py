@@ -101,7 +101,7 @@ def test_every_way_to_index(name):
 
 
 LOCAL = {
-    'unpool': lambda x: F.max_unpool2d(*F.max_pool2d(x, 1, return_indices=True), 1), 'fold': lambda x: F.fold(F.unfold(x, 3, padding=1), (8, 8), 3, padding=1),
+    'unpool': lambda x: F.max_unpool2d(*F.max_pool2d(x, 1, return_indices=True), 1),
     'topk': lambda x: x.topk(2, 1)[0], 'median': lambda x: x.median(1, keepdim=True)[0], 'kthvalue': lambda x: x.kthvalue(2, 1, keepdim=True)[0],
     'sort': lambda x: x.sort(1)[0], 'max': lambda x: x.max(1, keepdim=True)[0], 'argmax': lambda x: x.argmax(1, keepdim=True).float(), 'norm': lambda x: x/x.norm(dim=1, keepdim=True),
     'std': lambda x: x.std(1, keepdim=True), 'logsumexp': lambda x: x.logsumexp(1, keepdim=True), 'cumsum': lambda x: x.cumsum(1), 'einsum': lambda x: torch.einsum('nchw,cd->ndhw', x, torch.ones(4, 4)),
@@ -299,10 +299,22 @@ for op, to in ((twice, torch.empty_like), (blur, torch.empty_like), (cut, lambda
 @pytest.mark.filterwarnings('default')
 def test_what_nobody_knows_is_said():
     net = after_conv(lambda x: twice(x))
-    with pytest.warns(UserWarning, match='no rule for convlabtest::twice: it was asked.*no formula.*convlabtest::twice') as said: df = arithmetic(net, SIZE)
-    assert len(said) == 1 and df.multiplications.isna().tolist() == [False, True] and df['receptive field'].tolist() == [3, 3]
-    with pytest.warns(UserWarning, match='was asked'): assert receptive_field(after_conv(lambda x: blur(x)), SIZE).whole == (True, False)
-    with pytest.warns(UserWarning, match='is taken to depend on everything'): assert receptive_field(after_conv(lambda x: cut(x)), SIZE).whole == (True, True)
+    with pytest.warns(UserWarning, match='no rule for convlabtest::twice: it is taken to depend on everything.*no formula.*convlabtest::twice') as said: df = arithmetic(net, SIZE)
+    assert len(said) == 1 and df.multiplications.isna().tolist() == [False, True] and df['receptive field'].tolist() == [3, math.inf] and df.status.tolist() == ['exact', 'upper bound']
+    for op in (twice, blur, cut):
+        with pytest.warns(UserWarning, match='is taken to depend on everything'): field = receptive_field(after_conv(lambda x: op(x)), SIZE)
+        assert field.whole == (True, True) and field.status == 'upper bound'
+
+
+@torch.library.custom_op('convlabtest::thrice', mutates_args=(), tags=(torch.Tag.pointwise,))
+def thrice(x: torch.Tensor) -> torch.Tensor: return 3*x
+thrice.register_fake(torch.empty_like)
+
+
+@pytest.mark.filterwarnings('error')
+def test_an_operation_that_says_of_itself_that_it_is_pointwise():
+    field = receptive_field(after_conv(lambda x: thrice(x)), SIZE)
+    assert field.size == FIELD and field.status == 'exact'
 
 
 @pytest.mark.filterwarnings('default')

@@ -47,10 +47,13 @@ from importlib import metadata, util
 colab = util.find_spec('google') and util.find_spec('google.colab')
 if colab: os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE') # threads with nothing to do sleep
 if colab and not util.find_spec('{f['lib_path']}'):
-    keep = ' '.join(f'{{p}}=={{metadata.version(p)}}' for p in ('torch', 'torchvision', 'numpy', 'pandas'))
-    !pip install -q {{keep}} "{f['source'].format(extra='course')}"
+    theirs = 'torch', 'torchvision', 'numpy', 'pandas' # Colab keeps its own
+    keep = ' '.join(f'{{p}}=={{metadata.version(p)}}' for p in theirs)
+    source = "{f['source'].format(extra='course')}"
+    !pip install -q {{keep}} "{{source}}"
 from {f['lib_path']}.all import *
-if colab and not torch.cuda.is_available(): print('Faster with a GPU: Runtime > Change runtime type > T4 GPU')"""
+if colab and not torch.cuda.is_available():
+    print('Faster with a GPU: Runtime > Change runtime type > T4 GPU')"""
 
 
 def notebook(text: str, f: dict) -> str:

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from inspect import isfunction
 import numpy as np, torch
+from ..checks import kind
 from .page import say
 from .records import records, update
 
@@ -321,10 +322,13 @@ def _judge(ex, answer): # right, and what to say
         raise
 
 def _tried(ex, answer):
+    ours = answer
     try:
-        if isinstance(answer, torch.nn.Module): answer = deepcopy(answer)
-        with _own_random(), torch.enable_grad(): return ex.check(answer)
-    except Wrong: raise
+        if isinstance(answer, torch.nn.Module): ours = deepcopy(answer)
+        with _own_random(), torch.enable_grad(): return ex.check(ours)
+    except Wrong as e:
+        if e.of is ours: e.of = answer
+        raise
     except NotImplementedError: raise Unanswered() from None
     except (Exception,SystemExit) as e:
         raise Wrong('The check could not use this answer.', got=f'{type(e).__name__}: {e}') from e
@@ -393,7 +397,10 @@ def reset(
 # %% ../../nbs/course/exercises.ipynb #f0f54a6c
 def _simple(v): return v.item() if hasattr(v, 'item') and getattr(v, 'shape', None) in ((), None) else v
 
-def _number(v): return isinstance(v, (int,float)) and not isinstance(v, bool)
+_kept = bool,int,float,str # what the records can hold
+
+# with which one can calculate
+def _number(v): return isinstance(v, (int,float)) and not isinstance(v, bool) and abs(v) < 1e300
 
 def _written(v, unit=''):
     whole = isinstance(v, int) and not isinstance(v, bool)
@@ -407,10 +414,12 @@ def predict(
     choices=None, # what may be chosen, if it is a choice
 ):
     "Commit to a guess before an experiment."
-    guess,one_of = _simple(guess),f" One of: {', '.join(map(str, choices))}." if choices else ''
+    kind('name', name, str, 'text')
+    guess,one_of = _simple(guess),f"\nOne of: {', '.join(map(str, choices))}." if choices else ''
     if guess is None: return print(f'{name}: not guessed yet. Put your guess in place of None.{one_of}')
-    if choices and guess not in list(choices): raise ValueError(f"guess must be one of {list(choices)}; got {guess!r}")
-    if not choices and not _number(guess): raise TypeError(f"guess must be a number; got {guess!r}")
+    if not choices and not _number(guess): raise TypeError(f"guess must be a finite number; got {guess!r}")
+    if choices and not (isinstance(guess, _kept) and guess in list(choices)):
+        raise ValueError(f"guess must be one of {list(choices)}; got {guess!r}")
     update('predictions', name, lambda entry: entry | {'guess': guess, 'last': time.time()})
     print(f'{name}: your guess is {_written(guess)}. On to the experiment.')
 
@@ -421,7 +430,8 @@ def measured(
     unit:str='', # of the number; the difference of two percentages is said in points
 ):
     "Say what was measured, beside what the reader had guessed."
-    value,entry = _simple(value),records()['predictions'].get(name, {})
+    kind('name', name, str, 'text')
+    value,entry = kind('value', _simple(value), _kept, 'a number or text'),records()['predictions'].get(name, {})
     if 'guess' not in entry: return print(f'{name}: {_written(value, unit)}. (You had not guessed.)')
     guess = entry['guess']
     if entry.get('measured') != value: update('predictions', name, lambda entry: entry | {'measured': value})

@@ -164,9 +164,12 @@ def page(
 _scheduler = Scheduler(learning_steps=(), relearning_steps=(), maximum_interval=365, enable_fuzzing=False)
 _known = {1: Rating.Again, 2: Rating.Hard, 3: Rating.Good} # how much of it
 
-def _card(entry):
-    try: return Card.from_dict(entry['card'])
-    except (KeyError,TypeError,ValueError): return Card(card_id=0) # none yet, or none that can be read
+def _card(entry): # a new one if there is none yet, or none that can be used, as a hand may have changed it
+    try:
+        card = Card.from_dict(entry['card'])
+        _scheduler.review_card(card, Rating.Again, datetime.now(timezone.utc))
+        return card
+    except Exception: return Card(card_id=0)
 
 def _scheduled(entry, mark, now):
     "The card of a question after an answer at the time `now`."
@@ -196,7 +199,7 @@ def _again(entry):
 # %% ../../nbs/course/quiz.ipynb #89e0da9c
 def _put(q):
     "The question as it is put now, after the reader's tries."
-    return asked(q, records()['questions'].get(str(q['n']), {}).get('tried', 0))
+    return asked(q, int(records()['questions'].get(str(q['n']), {}).get('tried', 0)))
 
 class Question(Live):
     "One question, which answers back and remembers."

@@ -25,7 +25,8 @@ _tables = 'exercises','questions','predictions'
 def _sound(data):
     "Is `data` what `update` writes? Of the numbers in it, those that are read as numbers are checked."
     numbers = 'tried','right','last','streak'
-    def fine(entry): return isinstance(entry, dict) and all(type(entry.get(k, 0)) in (int,float) for k in numbers)
+    def number(v): return type(v) in (int,float) and abs(v) < 1e11 # seconds, of a time that a calendar has
+    def fine(entry): return isinstance(entry, dict) and all(number(entry.get(k, 0)) for k in numbers)
     def table(entries): return isinstance(entries, dict) and all(map(fine, entries.values()))
     return isinstance(data, dict) and all(table(data.get(t, {})) for t in _tables)
 

@@ -183,7 +183,7 @@ def _three(check, what):
 def _color(): return _three(lambda name, v: whole(name, v, 0, 255), 'whole numbers from 0 to 255: red, green and blue')
 
 class RingLab(Lab):
-    "A ring of one color on ground of another: in grey, in each channel, and through three kernels."
+    "A ring of one color on ground of another: in gray, in each channel, and through three kernels."
     module,title = 'ring_lab.js','RingLab'
     ring,ground = _color(),_color()
     own = _three(lambda name, v: number(name, v, least=-2, most=2), 'numbers from -2 to 2, for red, green and blue')
@@ -204,20 +204,20 @@ class RingLab(Lab):
 
     def told(self) -> str:
         "What is seen, in words."
-        grey = self._grey()
-        shown = f'{grey[32,52]} on {grey[0,0]}' + (', so the ring is gone' if grey.min() == grey.max() else '')
-        return f'A ring of color {tuple(self.ring)} on ground of color {tuple(self.ground)}. In grey it is {shown}.'
+        gray = self._gray()
+        shown = f'{gray[32,52]} on {gray[0,0]}' + (', so the ring is gone' if gray.min() == gray.max() else '')
+        return f'A ring of color {tuple(self.ring)} on ground of color {tuple(self.ground)}. In gray it is {shown}.'
 
     def drawn(self): # a matplotlib figure
-        "The picture in color and in grey."
+        "The picture in color and in gray."
         import matplotlib.pyplot as plt
         fig,axs = plt.subplots(1, 2, figsize=(4.4,2.3), layout='constrained')
         axs[0].imshow(self.plate.permute(1,2,0), interpolation='nearest')
-        axs[1].imshow(self._grey(), cmap='gray', vmin=0, vmax=255, interpolation='nearest')
-        for ax,title in zip(axs, ('color','grey')): ax.set(title=title, xticks=[], yticks=[])
+        axs[1].imshow(self._gray(), cmap='gray', vmin=0, vmax=255, interpolation='nearest')
+        for ax,title in zip(axs, ('color','gray')): ax.set(title=title, xticks=[], yticks=[])
         return fig
 
-    def _grey(self): # as `to_grey` and Pillow have it
+    def _gray(self): # as `to_gray` and Pillow have it
         from PIL import Image
-        grey = Image.fromarray(self.plate.permute(1,2,0).numpy()).convert('L')
-        return torch.frombuffer(bytearray(grey.tobytes()), dtype=torch.uint8).view(64, 64)
+        gray = Image.fromarray(self.plate.permute(1,2,0).numpy()).convert('L')
+        return torch.frombuffer(bytearray(gray.tobytes()), dtype=torch.uint8).view(64, 64)

@@ -174,10 +174,11 @@ def show_shapes(
     stages = [('image', x)]
     for name,layer in kind('model', model, nn.Sequential, 'an nn.Sequential').named_children():
         stages.append((f'layer {name}', x := layer(x)))
-    ax,left,gap = plt.subplots(figsize=(8,2.8))[1],0,.55
+    ax,left = plt.subplots(figsize=(8,2.8))[1],0
     for name,t in stages:
         if t.ndim != 4: continue
         nf,h,w = t.shape[1:]
+        gap = min(.55, 28/nf) # many sheets lie closer
         for k in reversed(range(nf)):
             ax.add_patch(plt.Rectangle((left+k*gap, k*gap-h/2), w, h, fc='0.92', ec='0.35', lw=.5))
         ax.text(left+w/2, -17, f'{name}\n{nf} × {h} × {w}', ha='center', va='top', fontsize=8)

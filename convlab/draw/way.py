@@ -290,7 +290,7 @@ def _drawn(image, layers, maps):
 class WayLab(Settable):
     """Draw a digit, and watch its whole way through a network; point at an activation, and see what it depends on.
     `lab.image` and `lab.point` are read and set here and in the page; `lab.scores` follows."""
-    module,title = 'way_lab.js','a digit’s way through a network'
+    module,title = 'way_lab.js','A digit’s way through a network'
 
     def __init__(self,
         model:nn.Sequential=None, # its layers as in `plain_network`; by default `way_net()`

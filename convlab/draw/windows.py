@@ -223,7 +223,7 @@ def _shades(n):
     return [plt.cm.viridis((i+.5)/n) for i in range(n)]
 
 def _letters(ax, letters, ties, n, left=0, top=0):
-    "Write rows of letters from `left,top` on, each on the color that `ties` numbers; -1 is grey."
+    "Write rows of letters from `left,top` on, each on the color that `ties` numbers; -1 is gray."
     from matplotlib.patches import Rectangle
     for r,(row,tied) in enumerate(zip(letters, ties)):
         for c,(letter,t) in enumerate(zip(row, tied)):
@@ -264,7 +264,7 @@ def show_ties(
     out:str='', # a letter for each row
     size:float=.4, # inches a cell is wide
 ): # the axes
-    "Draw the big matrix: fixed zeros grey, and one color for each weight, wherever it stands."
+    "Draw the big matrix: fixed zeros gray, and one color for each weight, wherever it stands."
     import matplotlib.pyplot as plt
     from matplotlib.colors import ListedColormap
     (h,w),n = ties.shape,int(ties.max())+1

@@ -105,7 +105,7 @@ def _write_sheet(ws, maps, kernels, number, edit):
     ws.set_column_pixels(0, tops[-1][1]+max(3, maps[-1].shape[1]), 34)
     ws.set_landscape()
     ws.fit_to_pages(1, 1)
-    ws.ignore_errors({'formula_range': 'A1:XFD1048576'}) # windows are meant to leave their neighbours out
+    ws.ignore_errors({'formula_range': 'A1:XFD1048576'}) # windows are meant to leave their neighbors out
     _write_block(ws, tops[0], _titled('Input', maps[0]), maps[0], number, 'image')
     for i,(k,corner) in enumerate(zip(kernels, filters)):
         formula = partial(_formula, source=tops[i], kernel=corner)

@@ -18,7 +18,7 @@ label {display:flex;gap:8px;padding:3px 0;align-items:baseline}
 `
 const mostPixels = 128, drag = 8 // pixels of the longer side; pixels of the screen for a step of the kernel
 
-// A picture file as grey pixels, at most 128 on the longer side. Dark is ink.
+// A picture file as gray pixels, at most 128 on the longer side. Dark is ink.
 async function pixelsOf(file) {
   const bitmap = await createImageBitmap(file).catch(() => { throw new Error(`“${file.name}” is not a picture we can read.`) })
   const scale = Math.min(1, mostPixels / Math.max(bitmap.width, bitmap.height)), [w, h] = [bitmap.width, bitmap.height].map(n => Math.round(n * scale))

@@ -73,7 +73,7 @@ export const testPictures = {
     ...i > 22 && j > 20 ? [i + j - 59, i - 30 - (j - 29) * .45].map(d => 255 * (1.3 - Math.abs(d))) : [])), // and two slanted strokes
   'strokes': () => scene(28, (i, j) => 255 * +(i === 5 && j > 3 && j < 20 || j === 23 && i > 3 && i < 24 || i === 15 && j > 2 && j < 12 || j === 7 && i > 18 && i < 26
     || i === 22 && j > 11 && j < 20)),
-  'even grey': () => scene(28, () => 120),
+  'even gray': () => scene(28, () => 120),
   'blank': () => scene(28, () => 0),
 }
 
@@ -86,9 +86,9 @@ const show = v => String(Math.round(v * 100) / 100)
 const isBlank = (v, kernel) => v <= 1e-6 * Math.max(...kernel.flat().map(Math.abs), 1e-9)
 
 export const kernelTasks = [
-  { name: 'even ground', text: 'Make the map blank on even ground, whatever its grey.', check(kernel) {
+  { name: 'even ground', text: 'Make the map blank on even ground, whatever its gray.', check(kernel) {
     const sum = total(kernel)
-    if (!isBlank(Math.abs(sum), kernel)) return `On a grey of 100 every result is ${show(100 * sum)}, and should be 0. The kernel’s numbers add up to ${show(sum)}.`
+    if (!isBlank(Math.abs(sum), kernel)) return `On a gray of 100 every result is ${show(100 * sum)}, and should be 0. The kernel’s numbers add up to ${show(sum)}.`
     return ''
   } },
   { name: 'upright edges', text: 'Answer to upright edges, and stay blank on edges that run across.', check(kernel) {
@@ -98,12 +98,12 @@ export const kernelTasks = [
   } },
   { name: 'blur', text: 'Blur: keep even ground as it is, and let no single pixel keep more than a fifth of its ink.', check(kernel) {
     const sum = total(kernel), most = Math.max(...kernel.flat().map(Math.abs))
-    if (Math.abs(sum - 1) > 1e-6) return `A grey of 100 becomes ${show(100 * sum)}, and should stay 100.`
+    if (Math.abs(sum - 1) > 1e-6) return `A gray of 100 becomes ${show(100 * sum)}, and should stay 100.`
     return most > .2 + 1e-9 ? `A lone pixel keeps ${show(100 * most)}% of its ink, and 20% is the most allowed.` : ''
   } },
   { name: 'slanted strokes', text: 'Answer at least twice as loudly to a stroke that rises to the right as to one that falls, and stay blank on even ground.', check(kernel) {
     const [rising, falling] = [loudest((i, j) => i + j === side - 1, kernel), loudest((i, j) => i === j, kernel)], sum = total(kernel)
-    if (!isBlank(Math.abs(sum), kernel)) return `On even ground of grey 100 the result is ${show(100 * sum)}, and should be 0.`
+    if (!isBlank(Math.abs(sum), kernel)) return `On even ground of gray 100 the result is ${show(100 * sum)}, and should be 0.`
     return rising < 2 * falling || isBlank(rising, kernel) ? `The rising stroke gets ${show(rising)}, the falling one ${show(falling)}.` : ''
   } },
   { name: 'stroke ends', text: 'Show only where strokes end, strokes that run across and strokes that run down alike.', check(kernel) {

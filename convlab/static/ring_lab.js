@@ -1,7 +1,7 @@
-// RingLab: a ring of one color on ground of another, in grey, in its channels and through three kernels.
+// RingLab: a ring of one color on ground of another, in gray, in its channels and through three kernels.
 import { button, freshId, largest, make, messages, paintMap, perFrame, sized, written } from './ui.js'
 import { dial, following, keepUp, note, openLab, taskList } from './labs_parts.js'
-import { ringContrast, ringGrey, ringKernels, ringMap, ringMask, ringMet, ringSays, ringSize, ringTasks } from './ring_numbers.js'
+import { ringContrast, ringGray, ringKernels, ringMap, ringMask, ringMet, ringSays, ringSize, ringTasks } from './ring_numbers.js'
 
 const ringStyle = `
 .RingLab {
@@ -57,11 +57,11 @@ export default {
     const state = following(model, ['ring', 'ground', 'own', 'done'], perFrame(refresh)), tasks = taskList(ringTasks, state)
     const colors = ['ring', 'ground'].map(name => [name, ringColor(name === 'ring' ? 'The ring' : 'The ground', v => state.put({ [name]: v }), warn)])
     const factors = ringLights.map((name, c) => dial({ label: `× ${name.toLowerCase()}`, min: -2, max: 2, step: .01, warn, change: v => state.put({ own: state.all.own.map((old, k) => k === c ? v : old) }) }))
-    const [color, grey, ...rest] = ['in color', 'in grey', ...ringLights.map(v => `in ${v.toLowerCase()}`), 'the mean', 'blue_edge', 'your own'].map(ringView), channels = rest.slice(0, 3), kernels = rest.slice(3)
+    const [color, gray, ...rest] = ['in color', 'in gray', ...ringLights.map(v => `in ${v.toLowerCase()}`), 'the mean', 'blue_edge', 'your own'].map(ringView), channels = rest.slice(0, 3), kernels = rest.slice(3)
     const own = make('div', { className: 'panel' }, make('h4', { textContent: 'Your own kernel' }), ...factors, note('Each kernel is top_edge with a factor for each channel: ⅓, ⅓, ⅓ for the mean, −1, −1, 2 for blue_edge.'))
     const swap = button('Swap the colors', () => state.put({ ring: state.all.ground, ground: state.all.ring }))
     openLab(el, ringStyle, 'RingLab', 'A ring on ground of another color. Where can it be seen, and where is it gone?', make('div', { className: 'dials' }, ...colors.map(c => c[1].el), own),
-      make('div', { className: 'stage' }, make('div', { className: 'views' }, ...[color, grey, ...rest].map(v => v.el)), told, alert, swap), tasks.el)
+      make('div', { className: 'stage' }, make('div', { className: 'views' }, ...[color, gray, ...rest].map(v => v.el)), told, alert, swap), tasks.el)
 
     function refresh() {
       const s = state.all, c = ringContrast(s), both = [s.ground, s.ring], blind = v => Math.abs(v) < 1e-6
@@ -69,8 +69,8 @@ export default {
       factors.forEach((d, k) => d.show(s.own[k]))
       ringPaint(color.canvas, mask, both)
       color.show(`${written(c.distance, 0)} apart`, blind(c.distance))
-      ringPaint(grey.canvas, mask, both.map(v => Array(3).fill(ringGrey(v))))
-      grey.show(`${ringGrey(s.ring)} on ${ringGrey(s.ground)}`, blind(c.grey))
+      ringPaint(gray.canvas, mask, both.map(v => Array(3).fill(ringGray(v))))
+      gray.show(`${ringGray(s.ring)} on ${ringGray(s.ground)}`, blind(c.gray))
       channels.forEach((view, k) => {
         ringPaint(view.canvas, mask, both.map(v => ringShade(k, v[k])))
         view.show(`${s.ring[k]} on ${s.ground[k]}`, blind(c.channels[k]))

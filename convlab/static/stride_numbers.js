@@ -40,7 +40,7 @@ export function strideProblem(s) {
   return why.join(' ')
 }
 
-// The formula with its numbers, and each step towards the result.
+// The formula with its numbers, and each step toward the result.
 export function strideFormula(s) {
   const a = strideAxis(s), room = a.padded - a.span
   return { span: `${s.dilation} · (${s.ks} − 1) + 1 = ${a.span}`, top: `${s.n} + 2 · ${s.padding} − ${a.span}`, room, stride: s.stride,

@@ -6,12 +6,13 @@
 __all__ = ['sweep', 'summarize', 'paired', 'show_means', 'result_table']
 
 # %% ../../nbs/study/sweep.ipynb #150f3263
+import inspect
 import json
 import math
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import product
@@ -55,6 +56,17 @@ def _seeds(seeds):
     "A list of seeds, from a list or from how many."
     if not hasattr(seeds, '__iter__') or getattr(seeds, 'shape', None) == (): seeds = range(whole('seeds', seeds, 1))
     return _once('seeds', [whole('seeds', s) for s in _listed('seeds', seeds)], str)
+
+def _check_run(run, settings, seeds, together):
+    "Refuse what cannot be called with every one of the settings, before the first run."
+    kind('run', run, Callable, 'a function')
+    try: about = inspect.signature(run)
+    except ValueError: return # some built-in functions do not say what they take
+    for s in settings:
+        given = dict(seeds=seeds) if together else dict(seed=seeds[0])
+        try: about.bind(**given, **s)
+        except TypeError as e:
+            raise TypeError(f"run must take {', '.join([*given, *s])} by name, as in grid; {e}") from None
 
 def _once(name, values, key):
     "Refuse to count one thing twice."
@@ -151,7 +163,9 @@ def sweep(
     """Run everything that `path` does not hold yet. An interrupt loses the runs in flight; a failed run is tried again
     by the next call. That the file can be written is tried before the first run."""
     joblib,bar = need('joblib', 'course'),need('fastprogress.fastprogress', 'course').progress_bar
-    settings,seeds,path = _settings(grid),_seeds(seeds),path and Path(path)
+    settings,seeds,n_jobs = _settings(grid),_seeds(seeds),whole('n_jobs', n_jobs, none=True)
+    _check_run(run, settings, seeds, together)
+    path = None if path is None else Path(kind('path', path, (str,os.PathLike), 'a path, or None'))
     if path and not path.parent.is_dir(): raise ValueError(f"path must be in a folder that exists; got {path}")
     with _usable(path):
         found = _read(path)
@@ -170,6 +184,7 @@ def _interval(values, level, method):
     import numpy as np
     from scipy import stats
     n,mean = len(values),values.mean()
+    if not math.isfinite(mean): return mean,math.nan,math.nan
     if method == 'wilson':
         z = stats.norm.ppf((1+level)/2)
         mid,half = (mean+z*z/(2*n))/(1+z*z/n),z/(1+z*z/n)*math.sqrt(mean*(1-mean)/n+z*z/(4*n*n))
@@ -189,8 +204,8 @@ def summarize(
     level:float=.95, # of the interval
     method:str=None, # 't', 'bootstrap' or 'wilson'; by default 'wilson' for booleans and 't' for numbers
 ): # DataFrame, one row a group: its columns, n, mean, low, high
-    "Mean of `value` in each group, with its interval."
-    import pandas as pd
+    "Mean of `value` in each group, with its interval; a group with an infinite value has none."
+    import numpy as np, pandas as pd
     number('level', level, above=0, most=1)
     by = _columns(runs, by=by)
     if taken := {'n','mean','low','high'} & set(by):
@@ -199,7 +214,10 @@ def summarize(
     usual = 'wilson' if set(used[value].map(type)) <= {bool} else 't'
     method = one_of('method', method or usual, ('t','bootstrap','wilson'))
     groups = used.groupby(by, sort=False, dropna=False) if by else [((), used)]
-    rows = [(*k, len(g), *_interval(g[value].to_numpy(float), level, method)) for k,g in groups]
+    if method == 'wilson' and not used[value].between(0, 1).all():
+        raise ValueError(f"value must hold numbers from 0 to 1 for method='wilson'; {value} has others")
+    with np.errstate(invalid='ignore', over='ignore'): # the mean of plus and minus infinity is NaN
+        rows = [(*k, len(g), *_interval(g[value].to_numpy(float), level, method)) for k,g in groups]
     return pd.DataFrame(rows, columns=[*by,'n','mean','low','high'])
 
 # %% ../../nbs/study/sweep.ipynb #2df7e0d6
@@ -236,8 +254,9 @@ def paired(
 ): # DataFrame, one row a group: its columns, n, difference, low, high
     "Mean of `first - second` over the seeds that both have, with its interval."
     by,_ = _columns(runs, by=by),_columns(runs, over=[over])
+    first,second = _plain('first', first),_plain('second', second)
     for name,v in dict(first=first, second=second).items():
-        there = list(runs[over].unique())
+        there = runs[over].unique().tolist()
         if v not in there: raise ValueError(f'{name} must be a value of {over}, {there}; got {v!r}')
     if first == second: raise ValueError(f'first and second must differ; got {first!r} twice')
     both = _with_value(runs[runs[over].isin([first,second])], value).astype({value: float})

@@ -40,14 +40,7 @@ def train_apart(
             opt.step()
 
 # %% ../../nbs/study/together.ipynb #c73f9abd
-def train_together(
-    nets, # list of networks of one kind; changed, and left in `train` mode
-    x:torch.Tensor, # images `[n,1,28,28]`
-    y:torch.Tensor, # labels `[n]`
-    orders:torch.Tensor, # `[len(nets),updates,batch size]`: which images each network is given at each update
-    rates, # a rate for each update
-    momenta, # a momentum for each update
-):
+def train_together(nets, x, y, orders, rates, momenta): # as `train_apart`; the networks are of one kind
     "Train all networks at once: the same result as `train_apart`, in less time where batches are tiny."
     for net in nets: net.train()
     params,state = stack_module_state(nets)

@@ -173,11 +173,16 @@ def conv2d(
     """The same as `F.conv2d`, gradients included, computed in a way that can be read. By 'fft' the error of every
     number is that of the largest one. Numbers that are not finite reach as far as in `F.conv2d`, and no farther; but
     an infinite weight on a zero of the padding gives NaN, as it does there in double precision: its single precision
-    may leave the padding out."""
+    may leave the padding out. Where nobody may look at numbers, on the device `meta` and inside `torch.vmap`, 'matrix'
+    and 'fft' are computed as 'im2col'. Under `torch.autocast` the result may have another dtype than `F.conv2d`'s."""
     one_of('method', method, ways)
     fitting(x, weight, bias, groups)
     rows,cols = axes(x.shape[-2:], weight.shape[2:], stride, padding, dilation)
-    if method in ('matrix','fft') and not (x.isfinite().all() and weight.isfinite().all()): method = 'im2col'
+    if method in ('matrix','fft') and not _all_finite(x, weight): method = 'im2col'
     res = carefully(ways[method], x, weight, bias, rows, cols, groups)
-    if method != 'fft' or res.isfinite().all(): return res
+    if method != 'fft' or _all_finite(res): return res
     return carefully(_by_im2col, x, weight, bias, rows, cols, groups) # the waves add up to more than the results do
+
+def _all_finite(*ts): # as far as is known: where there are no numbers to look at, PyTorch raises
+    try: return all(t.isfinite().all() for t in ts)
+    except RuntimeError: return False

@@ -8,7 +8,6 @@ __all__ = []
 # %% ../../nbs/trace/internals.ipynb #6a296976
 import functools
 from contextlib import contextmanager
-from types import SimpleNamespace
 import torch
 from torch import nn, Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -37,6 +36,13 @@ def on_meta(a): # `a`, without numbers if it is a tensor
     return torch.empty_strided(a.shape, a.stride(), dtype=a.dtype, device='meta')
 
 # %% ../../nbs/trace/internals.ipynb #1667a651
+def computed_with(t): # inside `vmap` or `torch.func.jvp` `t` is a wrapper: what is in it
+    while torch._C._functorch.is_functorch_wrapped_tensor(t): t = torch._C._functorch.get_unwrapped(t)
+    return t
+
+def differentiates_forward(): # is `torch.func.jvp`, or another derivative that runs along, at work?
+    return torch.autograd.forward_ad._current_level >= 0
+
 def is_fake(t): # a tensor of PyTorch's own pretence; `None`: is everything, at this moment?
     return torch._guards.active_fake_mode() is not None if t is None else isinstance(t, torch._subclasses.FakeTensor)
 
@@ -65,10 +71,14 @@ def backward(loss):
     torch.autograd.graph._engine_run_backward((loss,), (torch.ones_like(loss),), False, False, (),
                                               allow_unreachable=True, accumulate_grad=True)
 
+class _InKernel:
+    in_kernel_invocation,shape_env = True,None
+    def __enter__(self): raise TypeError('what traces a function, such as torch.func.linearize, cannot be followed')
+    def __exit__(self, *args): pass
+
 @contextmanager
 def uncompiled():
-    inside = SimpleNamespace(in_kernel_invocation=True, shape_env=None)
-    with torch._guards.tracing(torch._guards.TracingContext(inside)): yield
+    with torch._guards.tracing(torch._guards.TracingContext(_InKernel())): yield
 
 # %% ../../nbs/trace/internals.ipynb #9c5ded6f
 _kept = '''_parameters _buffers _forward_hooks _forward_hooks_with_kwargs _forward_hooks_always_called

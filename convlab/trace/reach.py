@@ -73,7 +73,6 @@ def _fold(mask, shape): # the way back from broadcasting
 class Way:
     merged = () # dimensions; `None`: all
     local = False # does no value come from more than one place?
-    moves = False # may positions follow each other in another order?
 
 class Point(Way):
     "Every value comes from the same place; sizes of one are stretched as in broadcasting."
@@ -95,8 +94,8 @@ class Hidden(Way):
 # %% ../../nbs/trace/reach.ipynb #839a1135
 class Each:
     "Every source in its own way."
-    def __init__(self, *hows):
-        self.hows,self.merged,self.moves = hows,[h.merged for h in hows],any(h.moves for h in hows)
+    moves = False # may positions follow each other in another order?
+    def __init__(self, *hows): self.hows,self.merged = hows,[h.merged for h in hows]
     def ends(self, ts, shape, slopes): return _least([h.ends(t, shape, slopes) for h,t in zip(self.hows, ts)], shape)
     def back(self, mask, shapes): return [h.back(mask, s) for h,s in zip(self.hows, shapes)]
     def dims(self, i, d, shapes, out): return self.hows[i].dims(d, shapes[i], out)
@@ -114,7 +113,7 @@ class Mix(Way):
 
     def met(self, src, out): # the dimensions merged, and for each other one the dimension of the output
         n = len(src)
-        dims = range(n) if self.merged is None else {d%n for d in self.merged}
+        dims = range(n) if self.merged is None or not n else {d%n for d in self.merged}
         kept = [d for d in range(n) if d not in dims]
         at = self.at or (kept if n == len(out) else range(len(out)-len(kept), len(out)))
         return sorted(dims), dict(zip(kept, at))
@@ -281,24 +280,6 @@ class Window(Way):
         return mask.repeat_interleave(shape[1]//self.groups, 1) if self.groups else mask
 
     def dims(self, d, src, out): return set() if d in self.merged or self.groups == 1 and d == 1 else {d}
-
-# %% ../../nbs/trace/reach.ipynb #a553543d
-class Pairs(Way):
-    "Value `out[j]` comes from value `src[j]`, for every `j`: numbers of values."
-    moves = True
-    # runs: dimensions of the output that are positions; by default the source's own
-    def __init__(self, out, src, runs=None): self.out,self.src,self.runs = out,src,runs
-
-    def ends(self, t, shape, slopes):
-        res = torch.full((math.prod(shape),), math.inf, dtype=torch.float32)
-        return _compress(res.scatter_reduce_(0, self.out, t.reshape(-1)[self.src], 'amin').reshape(shape))
-
-    def back(self, mask, shape):
-        hit = torch.zeros(math.prod(shape), dtype=torch.bool)
-        hit[self.src[mask.reshape(-1)[self.out]]] = True
-        return hit.reshape(shape)
-
-    def dims(self, d, src, out): return set(self.runs or {d})
 
 # %% ../../nbs/trace/reach.ipynb #19f16225
 def node_field(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn, Tensor
 from ..checks import kind, sizes
-from .internals import (TorchDispatchMode, is_compiled, is_fake, is_operation, memory_key, memory_layout,
+from .internals import (TorchDispatchMode, computed_with, is_compiled, is_fake, is_operation, memory_key, memory_layout,
                                      module_dicts, on_meta, plain_name, tree_leaves, tree_map, uncompiled, unwrapped,
                                      written_tensors)
 
@@ -26,7 +26,7 @@ def named_layers(
 
 def tensors_in(out, deep=0):
     "All tensors of what a module takes or returns: in lists, dicts, dataclasses, or other objects."
-    if isinstance(out, Tensor): return [out]
+    if isinstance(out, Tensor): return [computed_with(out)]
     if isinstance(out, dict): out = out.values()
     elif not isinstance(out, (list,tuple,set)):
         if isinstance(out, (str,bytes,int,float,complex,type(None),np.ndarray,nn.Module,type)) or deep > 3: return []

@@ -17,7 +17,8 @@ from torch import nn, Tensor
 from fastcore.basics import patch
 from torch.overrides import TorchFunctionMode
 import convlab
-from .internals import (is_composite, is_operation, memory_key, on_meta, tree_map, undisturbed, written_tensors)
+from .internals import (differentiates_forward, is_composite, is_operation, memory_key, on_meta, tree_map,
+                                     undisturbed, written_tensors)
 from .running import (Guard, alone, call_args, check_model, given_tensors, hook_layers, in_place, is_meta,
                                    listens, named_layers, refuse_nested, tensors_in, threads_made, unwrapped)
 from .reach import Each, Node, everything
@@ -126,6 +127,7 @@ def listen(self:Tracer, c):
 def follow(self:Tracer, c):
     "The rule for the operation `c`, and a node for each of its results."
     if not c.nodes: return None,self.constant(c)
+    if differentiates_forward(): c.loosen()
     if c.name in _same_memory: return make_rule([]),[self.graph.node(c.out)]
     try: rule = find_rule(c)
     except NeedsNumbers:
@@ -266,7 +268,8 @@ def book(self:Tracer, c, rule, node, products, owners):
     if rule and rule.ks: row.kernel,row.stride,row.padding = _shown(rule, len(self.sizes))
     if own: self.finish(row, node, c.outs[:1])
 
-def _stands_out(c, rule, node): # does it join branches, or look at more than one place?
+def _stands_out(c, rule, node): # does it join branches, or look at more than one place? A test is no layer
+    if c.out.dtype == torch.bool: return False
     branches = len(set(map(id, node.srcs))) > 1
     return branches or rule and not _is_local(rule) and c.name != 'constant_pad_nd'
 
@@ -356,10 +359,21 @@ def _called(t, model, args, kwargs):
         with Watch(t): out = model(*args, **kwargs)
         t.hear()
         while t.stack: t.abandon(t.stack.pop())
-        if names := lost():
-            t.say(f'forward takes the hooks away from {", ".join(repr(n or "the model") for n in names)}: what such a '
-                  'layer returns is not seen, or its operations stand alone')
+        _say_changes(t, lost(), _made_meanwhile(t, model))
         return out
+
+def _made_meanwhile(t, model): # the names of layers that it did not have before
+    known = set(t.layers.values())
+    return [n for n,m in named_layers(model).items() if m not in known]
+
+def _say_changes(t, lost, made): # in the layers, by `forward` itself
+    def listed(names): return ', '.join(repr(n or 'the model') for n in names)
+    if lost:
+        t.say(f'forward takes the hooks away from {listed(lost)}: what such a layer returns is not seen, or its '
+              'operations stand alone')
+    if made:
+        t.say(f'forward makes the layer {listed(made)} while it runs: its operations stand with the layer that calls '
+              'it, and its parameters are not counted')
 
 # %% ../../nbs/trace/tracing.ipynb #842a5e01
 def _read(t, out):
@@ -367,26 +381,13 @@ def _read(t, out):
     found = t.depending(tensors_in(out))
     measure(t.graph.order, t.sizes, t.say)
     for r in t.rows: r.see(t.sizes)
-    rows = _without_dead_ends(t.rows, [n for _,n in found])
     uncalled = [n for n,m in t.layers.items() if n not in t.calls and not any(True for _ in m.children())]
     idle = t.owners.idle(t.layers, uncalled)
     t.say_strangers(any(idle.values()))
     types = {n: type(m).__name__ for n,m in t.layers.items()}
-    return Trace(rows, t.calls, found, t.image, t.sizes, t.graph.order, t.notes, types, idle, uncalled)
+    return Trace(t.rows, t.calls, found, t.image, t.sizes, t.graph.order, t.notes, types, idle, uncalled)
 
 # %% ../../nbs/trace/tracing.ipynb #eb8670e4
-def _without_dead_ends(rows, outs):
-    """The rows without functions that cost nothing and lead to no layer and no output, such as the checks of a
-    distribution's arguments."""
-    if not outs: return rows
-    alive,left = set(),outs + [r.node for r in rows if r.type[:1].isupper()]
-    while left:
-        node = left.pop()
-        if node not in alive:
-            alive.add(node)
-            left += node.srcs
-    return [r for r in rows if r.params or r.mults != 0 or r.node in alive]
-
 def _refuse_unbatched(rows, input_size):
     "Refuse a size without channels, for which the first layer with a window takes the batch."
     if input_size is None: return

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from ..exercises import Wrong, call, exercise, expect
-from ...color import hsv_to_rgb, to_grey
+from ...color import hsv_to_rgb, to_gray
 
 # %% ../../../nbs/solutions/06_color.ipynb #b41c43d5
 @exercise('color_costs', lesson='06_color', title='what color costs a network', hints=(
@@ -45,23 +45,23 @@ def _(answer):
     return 'A first layer that was trained on one order can be used on the other, for free.'
 
 # %% ../../../nbs/solutions/06_color.ipynb #7667e975
-@exercise('grey_is_a_convolution', lesson='06_color', title='luma as a layer', hints=(
+@exercise('gray_is_a_convolution', lesson='06_color', title='luma as a layer', hints=(
     'How many pixels does the gray of a pixel depend on?',
-    'A kernel of 1 by 1. What are the numbers that `to_grey` weighs red, green and blue with? And the bias?'))
+    'A kernel of 1 by 1. What are the numbers that `to_gray` weighs red, green and blue with? And the bias?'))
 def _(answer):
     on = 'a random picture [3,6,7], from 0 to 1'
     if not isinstance(answer, nn.Conv2d): raise Wrong('The answer must be an `nn.Conv2d`.', got=type(answer).__name__)
     im = torch.rand(3,6,7)
     got = call(answer.cpu().float(), im[None], on=on)
-    want = to_grey(im)[None,None]
+    want = to_gray(im)[None,None]
     mean = im.mean(0)[None,None]
     b = answer.bias.detach().sum() if answer.bias is not None else 0
     if got.shape != want.shape:
         raise Wrong('One map comes out, as large as the picture.', on, 'shape [1, 1, 6, 7]', f'shape {list(got.shape)}')
     expect(got, want, on=on, tol=2e-3, why={
-        'The three weights are equal. `to_grey` weighs the channels by how bright they seem to us.': mean,
+        'The three weights are equal. `to_gray` weighs the channels by how bright they seem to us.': mean,
         'The weights are right, and there is still a bias that was drawn at random.': want + b,
-        'The weights belong to the channels in the order red, green, blue.': to_grey(im.flip(0))[None,None]})
+        'The weights belong to the channels in the order red, green, blue.': to_gray(im.flip(0))[None,None]})
     return 'Gray throws away two dimensions out of three, with three weights.'
 
 # %% ../../../nbs/solutions/06_color.ipynb #ee81413b

@@ -43,7 +43,7 @@ def _(answer):
         y = x.abs() if two else x
         expect(got, want, on=f'random numbers [4,3,5,5], {on}', why={
             'That is how many there are. Divide by how many numbers there are in all.': want*x.numel(),
-            'That is in per cent. A share is from 0 to 1.': 100*want,
+            'That is in percent. A share is from 0 to 1.': 100*want,
             ('That also counts all negative numbers. Two-sided, only those down to -eps count.' if two else
              'Not two-sided it should count all negative numbers, too: ReLU will turn them into zero.'):
                 _share(x, eps, not two),

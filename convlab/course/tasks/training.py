@@ -61,7 +61,7 @@ def _(answer):
             'The last update stands at position 1 here; it should be at (n_steps-1)/n_steps.':
                 _straight(np.linspace(0, 1, n), lr, div, final, pct),
             'It should start at lr_max/div, not at 0.': np.interp(pos, [0, pct, 1], [0, lr, lr/final]),
-            'It should fall towards lr_max/div_final, not back to lr_max/div.': _straight(pos, lr, div, div, pct)})
+            'It should fall toward lr_max/div_final, not back to lr_max/div.': _straight(pos, lr, div, div, pct)})
     return 'A triangle: it leaves the top at once, where the cosine stays near it for a while.'
 
 # %% ../../../nbs/solutions/08_training.ipynb #31b19da7
