@@ -772,6 +772,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'convlab.study.sweep._attempt': ('study/sweep.html#_attempt', 'convlab/study/sweep.py'),
                                      'convlab.study.sweep._bars': ('study/sweep.html#_bars', 'convlab/study/sweep.py'),
                                      'convlab.study.sweep._check_run': ('study/sweep.html#_check_run', 'convlab/study/sweep.py'),
+                                     'convlab.study.sweep._checked': ('study/sweep.html#_checked', 'convlab/study/sweep.py'),
                                      'convlab.study.sweep._columns': ('study/sweep.html#_columns', 'convlab/study/sweep.py'),
                                      'convlab.study.sweep._interval': ('study/sweep.html#_interval', 'convlab/study/sweep.py'),
                                      'convlab.study.sweep._jobs': ('study/sweep.html#_jobs', 'convlab/study/sweep.py'),

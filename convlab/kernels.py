@@ -31,7 +31,7 @@ def map_kernel(
     kernel:torch.Tensor, # `[3,3]`
 ) -> torch.Tensor: # `[H-2,W-2]`, a number for each pixel that has eight neighbors
     "Apply `kernel` centered on every pixel of `im` but those on the border."
-    shaped('the first window of im', shaped('im', im, '[H,W]')[:3,:3], '[3,3]')
+    shaped('the first window of im', shaped('im', im, '[H,W]')[:3,:3], '[3,3]') # is there one?
     windows = im.unfold(0, 3, 1).unfold(1, 3, 1)
     return (windows * shaped('kernel', kernel, '[3,3]')).sum((-1,-2))
 

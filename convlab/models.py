@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['n_params', 'conv', 'simple_cnn']
 
-# %% ../nbs/03_first_cnn.ipynb #a3bcd629
+# %% ../nbs/03_first_cnn.ipynb #62ca058e
 from torch import nn
 
-# %% ../nbs/03_first_cnn.ipynb #62ca058e
 def n_params(
     model:nn.Module, # any model
 ) -> int: # weights and biases that training can change

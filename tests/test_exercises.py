@@ -178,6 +178,14 @@ def test_what_is_measured_is_one_number_or_text(name, value):
     with pytest.raises(TypeError, match='(name|value) must be'): measured(name, value)
 
 
+@pytest.mark.parametrize('answer', [torch.nn.Linear(2, 2), 3, "x", object(), torch.ones(3), [1], {'a': 1}])
+def test_no_wrong_answer_is_told_the_right_one(answer, capsys):
+    for name in ('first_kernel', 'lowest_momentum', 'average_rate'):
+        check(name, answer)
+        out = capsys.readouterr().out
+        assert out.startswith(f'✗ {name}') and 'expected' not in out
+
+
 # What counts as right
 
 numbers = {'first_kernel': (128, 25088), 'color_costs': (600, 400), 'layers_to_see': (14, 4), 'other_sizes': (2, 8), 'halving': (2, 2), 'one_digit': 4,

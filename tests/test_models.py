@@ -1,12 +1,15 @@
 "Networks: shapes and sizes for other channels, and what is refused."
 import math
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
+from convlab.kernels import edge_kernels
 from convlab.models import conv, n_params, simple_cnn
 from convlab.draw.plotting import show_shapes, show_way
+from convlab.study.sweep import paired, result_table, summarize
 
 
 @pytest.mark.parametrize('ks', [1, 3, 5, 7])
@@ -69,3 +72,45 @@ def test_way():
         assert top <= rows[0] and rows[-1] < top + box.get_height() and left <= cols[0] and cols[-1] < left + box.get_width()
     assert [ax.patches[-1].get_width() for ax in axs[0]] == [5, 9, 17, 33, 65]  # as wide as they are, padding included
     with pytest.raises(ValueError, match='x must be a tensor'): show_way(net, torch.rand(2, 1, 28, 28))
+
+
+# What 03 says of the tables that it reads: another run of a study must not leave its sentences behind
+
+def test_normalizing_gains_and_steadies():
+    runs = result_table('first_kernels').drop_duplicates(['pixels', 'seed']).groupby('pixels').accuracy
+    gain, error = 100*runs.mean().diff().iloc[-1], 100*(runs.var()/runs.count()).sum()**.5
+    assert round(gain, 2) == .15 and gain > 3*error
+    assert runs.std()['normalized'] < .5*runs.std()['0 to 1']
+
+
+def test_what_training_adds_to_first_kernels():
+    table = result_table('first_kernels').query("pixels == 'normalized'")
+    weights = {when: torch.tensor(rows.iloc[:, -9:].to_numpy()) for when, rows in table.groupby('training')}
+    change, chance = weights['after']-weights['before'], 1/9
+    patterns = dict(even=torch.ones(9), **dict(zip(('left', 'top', 'diag1', 'diag2'), edge_kernels.flatten(1))))
+    for name, pattern in patterns.items():
+        share = (change @ pattern.double()).square() / pattern.square().sum() / change.square().sum(1)
+        networks = pd.DataFrame(dict(share=share.view(20, 4).mean(1)))
+        low, high = summarize(networks, [], 'share')[['low', 'high']].iloc[0]
+        assert low > chance if name in ('even', 'top') else low < chance < high if name == 'left' else high < chance, name
+    kept = torch.cosine_similarity(weights['before'], weights['after']).square().mean()
+    assert kept > .75
+
+
+def test_who_minds():
+    test = result_table('first_layer').query('lr == .01').groupby(['digits_are', 'net']).test.mean().unstack()
+    lead = 100*(test['convolutional']-test['fully connected'])
+    assert lead['moved'] > 15 and lead['plain'] > 2 and abs(lead['shuffled']) < 1
+
+
+def test_pooling_helps_only_without_stride():
+    runs = result_table('moved_digits').query("learned_from == 'plain' and net != 'fully connected'")
+    best = runs.groupby(['net', 'lr']).valid.mean().groupby('net').idxmax()
+    found = runs.set_index(['net', 'lr']).loc[best].reset_index()
+    def gain(a, b):  # of `a` over `b`, with its interval
+        return 100*paired(found, 'test_moved', 'net', a, b)[['low', 'high']].iloc[0]
+    low, high = gain('stride, pooled', 'stride, places')
+    assert low < 0 < high < 5
+    assert gain('average, places', 'stride, places').low > 20 and gain('average, pooled', 'average, places').low > 5
+    right = found.groupby('net')[['test', 'test_moved']].mean().loc['average, pooled']
+    assert right.test > .97 and right.test_moved < .8

@@ -153,6 +153,7 @@ def test_diverging_training_ends_with_a_result(dls):
     (dict(seed=1.5), TypeError, 'seed'), (dict(model=3), TypeError, 'model must be an nn.Module or a function that makes one; got int'),
     (dict(model=lambda: 3), TypeError, r'model\(\) must be an nn.Module; got int'),
     (dict(model=nn.Flatten()), ValueError, 'model must have parameters to train'),
+    (dict(model=nn.Linear(4, 2, device='meta')), ValueError, 'model must have numbers; its parameters are on the device meta'),
     (dict(dls=[1, 2]), TypeError, 'dls must be fastai DataLoaders, as get_dls makes; got list'),
     (dict(dls=None), TypeError, 'dls must be fastai DataLoaders')])
 def test_fit_errors(dls, kwargs, error, match):

@@ -322,10 +322,13 @@ def _judge(ex, answer): # right, and what to say
         raise
 
 def _tried(ex, answer):
+    ours = answer
     try:
-        if isinstance(answer, torch.nn.Module): answer = deepcopy(answer)
-        with _own_random(), torch.enable_grad(): return ex.check(answer)
-    except Wrong: raise
+        if isinstance(answer, torch.nn.Module): ours = deepcopy(answer)
+        with _own_random(), torch.enable_grad(): return ex.check(ours)
+    except Wrong as e:
+        if e.of is ours: e.of = answer
+        raise
     except NotImplementedError: raise Unanswered() from None
     except (Exception,SystemExit) as e:
         raise Wrong('The check could not use this answer.', got=f'{type(e).__name__}: {e}') from e

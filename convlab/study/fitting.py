@@ -42,6 +42,8 @@ def seeded(model, dls, seed):
             if hasattr(dl, 'rng'): dl.rng.seed(seed) # fastai's; PyTorch's has none of its own
     if not isinstance(model, nn.Module): model = kind('model()', model(), nn.Module, 'an nn.Module')
     if not trainable_params(model): raise ValueError("model must have parameters to train; it has none")
+    if any(p.is_meta for p in model.parameters()):
+        raise ValueError("model must have numbers; its parameters are on the device meta")
     return model
 
 # %% ../../nbs/study/fitting.ipynb #5b1f0c25

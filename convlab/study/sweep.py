@@ -130,6 +130,12 @@ def _append(path, records, wait=10): # seconds, for the lock
         f.write(b''.join(json.dumps(r).encode() + b'\n' for r in records))
         f.flush(), os.fsync(f.fileno())
 
+def _checked(path):
+    if path is None: return None
+    path = Path(kind('path', path, (str,os.PathLike), 'a path, or None'))
+    if not path.parent.is_dir(): raise ValueError(f"path must be in a folder that exists; got {path}")
+    return path
+
 @contextmanager
 def _usable(path):
     "What goes wrong with the file inside is said of `path`."
@@ -163,10 +169,8 @@ def sweep(
     """Run everything that `path` does not hold yet. An interrupt loses the runs in flight; a failed run is tried again
     by the next call. That the file can be written is tried before the first run."""
     joblib,bar = need('joblib', 'course'),need('fastprogress.fastprogress', 'course').progress_bar
-    settings,seeds,n_jobs = _settings(grid),_seeds(seeds),whole('n_jobs', n_jobs, none=True)
+    settings,seeds,path,n_jobs = _settings(grid),_seeds(seeds),_checked(path),whole('n_jobs', n_jobs, none=True)
     _check_run(run, settings, seeds, together)
-    path = None if path is None else Path(kind('path', path, (str,os.PathLike), 'a path, or None'))
-    if path and not path.parent.is_dir(): raise ValueError(f"path must be in a folder that exists; got {path}")
     with _usable(path):
         found = _read(path)
         todo = _jobs(found, settings, seeds, together)

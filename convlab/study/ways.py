@@ -193,6 +193,7 @@ def conv2d(
     if method != 'fft' or _all_finite(res): return res
     return carefully(_by_im2col, x, weight, bias, rows, cols, groups) # the waves add up to more than the results do
 
+# %% ../../nbs/study/ways.ipynb #b1eb3762
 def _all_finite(*ts): # as far as is known: where there are no numbers to look at, PyTorch raises
     try: return all(t.isfinite().all() for t in ts)
     except RuntimeError: return False
