@@ -182,7 +182,7 @@ def moved_by(model, size, at):
     except RuntimeError: return None
     if len(out) != n+1: return None  # it makes a batch of something else
     out = out[..., at['row'], at['col']] if at else out
-    return (out != out[-1]).flatten(1).any(1)[:-1].view(size)
+    return ((out - out[-1]).abs() > 1e-12*out[-1].abs()).flatten(1).any(1)[:-1].view(size)  # beyond rounding
 
 
 def traced(t, at):
