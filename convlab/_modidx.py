@@ -698,7 +698,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'convlab.study.fitting.stoppable': ('study/fitting.html#stoppable', 'convlab/study/fitting.py')},
             'convlab.study.ladder': { 'convlab.study.ladder.Recipe': ('study/ladder.html#recipe', 'convlab/study/ladder.py'),
                                       'convlab.study.ladder.answers': ('study/ladder.html#answers', 'convlab/study/ladder.py'),
-                                      'convlab.study.ladder.compiled': ('study/ladder.html#compiled', 'convlab/study/ladder.py'),
+                                      'convlab.study.ladder.averaged': ('study/ladder.html#averaged', 'convlab/study/ladder.py'),
                                       'convlab.study.ladder.keep_memory': ('study/ladder.html#keep_memory', 'convlab/study/ladder.py'),
                                       'convlab.study.ladder.moved': ('study/ladder.html#moved', 'convlab/study/ladder.py'),
                                       'convlab.study.ladder.quick_layer': ('study/ladder.html#quick_layer', 'convlab/study/ladder.py'),

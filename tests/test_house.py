@@ -16,7 +16,8 @@ import facts  # noqa: E402
 
 here = facts.facts(root)
 extras = ('course', 'xlsx', 'dev')
-known_projects = {'fastai/fastbook', 'fatiando/pooch', 'nashory/DeLF-pytorch', 'samson-wang/a6073c18f2adf16e0ab5fb95b53db3e6'}
+known_projects = {'fastai/fastbook', 'fatiando/pooch', 'nashory/DeLF-pytorch', 'ReadWriteV/MNIST-cls-cpp',
+                  'samson-wang/a6073c18f2adf16e0ab5fb95b53db3e6'}
 bin_dir = os.path.dirname(sys.executable)
 needs_make = pytest.mark.skipif(not shutil.which('make'), reason='make is not installed')
 

@@ -129,6 +129,7 @@ def _by_loops(x, weight, rows, cols, groups):
                     res.append((im[first:first+c, rows.taps(i), cols.taps(j)] * kernel).sum())
     return torch.stack(res).view(len(x), nf, rows.out, cols.out)
 
+# %% ../../nbs/study/ways.ipynb #13a5af3a
 def _by_im2col(x, weight, rows, cols, groups): # 128 examples at a time: what a product works on stays in the cache
     return torch.cat([_one_product(some, weight, rows, cols, groups) for some in x.split(128)])
 
