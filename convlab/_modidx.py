@@ -806,7 +806,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'convlab.study.ways._by_matrix': ('study/ways.html#_by_matrix', 'convlab/study/ways.py'),
                                     'convlab.study.ways._columns': ('study/ways.html#_columns', 'convlab/study/ways.py'),
                                     'convlab.study.ways._fill': ('study/ways.html#_fill', 'convlab/study/ways.py'),
-                                    'convlab.study.ways._one_product': ('study/ways.html#_one_product', 'convlab/study/ways.py'),
                                     'convlab.study.ways._padded': ('study/ways.html#_padded', 'convlab/study/ways.py'),
                                     'convlab.study.ways._taps': ('study/ways.html#_taps', 'convlab/study/ways.py'),
                                     'convlab.study.ways.carefully': ('study/ways.html#carefully', 'convlab/study/ways.py'),

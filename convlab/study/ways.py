@@ -130,13 +130,10 @@ def _by_loops(x, weight, rows, cols, groups):
     return torch.stack(res).view(len(x), nf, rows.out, cols.out)
 
 # %% ../../nbs/study/ways.ipynb #13a5af3a
-def _by_im2col(x, weight, rows, cols, groups): # 128 examples at a time: what a product works on stays in the cache
-    return torch.cat([_one_product(some, weight, rows, cols, groups) for some in x.split(128)])
-
-def _one_product(x, weight, rows, cols, groups):
-    "The windows of all examples side by side, with the examples innermost: so they are copied in long runs."
-    inner = x.permute(1,2,3,0).contiguous() # [C,H,W,N]
-    padded = F.pad(inner, (0, 0, cols.before, cols.after, rows.before, rows.after))
+def _by_im2col(x, weight, rows, cols, groups):
+    "One product: the windows of all examples side by side, with the examples innermost, so they are copied in long runs."
+    sides = 0, 0, cols.before, cols.after, rows.before, rows.after
+    padded = F.pad(x.permute(1,2,3,0), sides).contiguous() # [C,H,W,N]
     taps = _taps(padded, rows, cols, at=1) # [C,oh,ow,N,kh,kw]
     columns = taps.permute(0,4,5,1,2,3).reshape(groups, weight[0].numel(), -1) # [groups, C/groups*kh*kw, oh*ow*N]
     kernels = weight.flatten(1).unflatten(0, (groups,-1)) # [groups, nf/groups, C/groups*kh*kw]
