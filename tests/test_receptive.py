@@ -697,3 +697,13 @@ def test_the_sheet_has_the_formulas_that_the_lesson_tells():
     sheet, lesson = openpyxl.load_workbook(root/'nbs'/'conv-example.xlsx')['conv'], (root/'nbs'/'05_receptive_fields.ipynb').read_text(encoding='utf-8')
     assert sheet['AL5'].value == '=MAX(0,SUMPRODUCT(AC6:AE8,$AJ$16:$AL$18))' and f"`{sheet['AL5'].value}`" in lesson
     assert sheet['AM5'].value == '=MAX(0,SUMPRODUCT(AE6:AG8,$AJ$16:$AL$18))'  # two columns further, the same filter
+
+
+def test_rows_stacked_are_not_taken_for_channels():
+    "Where all rows that are stacked see the same, and channels do not, no dimension can be said to be that of rows."
+    class Stacks(nn.Module):
+        def forward(self, x):
+            both = torch.cat([x[:, :, :2, :3], F.max_pool2d(x, 2, 3, 1)], 1)
+            return torch.stack([both[:, :, 0], both[:, :, 0]+both[:, :, 0]], 2)
+    with pytest.raises(ValueError, match='is not a map'): receptive_field(Stacks(), (3, 4, 8)).box(row=0, col=0)
+    assert image_box(trace_precedents(Stacks(), (3, 4, 8))) == ((0, 1), (0, 7))  # without a place: all that any of them sees

@@ -107,8 +107,9 @@ def _tell_apart(node):
     for k,dims in enumerate(node.dims):
         varies = _varying(node, k)
         if len(dims) > 1 and dims & varies: node.dims[k] = dims & varies
-        # rows that were taken apart and stacked
-        elif not dims and len(varies) == 1 and len(node.srcs) > 1: node.dims[k] = varies
+        # rows that were taken apart and stacked, unless they were not alike even before
+        elif not dims and len(varies) == 1 < len(node.srcs) and not any(_varying(s, k) for s in node.srcs):
+            node.dims[k] = varies
     first = node.dims[0] if node.dims else set()
     if len(first) == len(node.dims) > 1 and _cut(node): node.dims = [{d} for d in sorted(first)]
 
