@@ -34,7 +34,7 @@ def fit(
     **kwargs # for `Learner`: another `loss_func`, `opt_func`, `metrics`
 ) -> Learner: # trained, or as far as it came; `learn.recorder` has losses, metrics and rates
     "Train `model`, which changes it, as fastai's `Learner` does."
-    epochs,lr,seed = check_fit(model, dls, epochs, lr, seed)
+    epochs,lr,seed = check_fit(model, dls, epochs, lr, seed, cbs, **kwargs)
     model = seeded(model, dls, seed)
     kwargs = dict(loss_func=CrossEntropyLossFlat(), metrics=accuracy) | kwargs
     cbs = L(ChannelsLastBatch()) + L(ActivationStats(with_hist=True) if stats else None) + L(cbs)

@@ -527,6 +527,7 @@ def test_batch_larger_than_data(embedded):
     assert len(get_dls(5000, embedded).train) == 0
     with pytest.raises(ValueError, match='bs must be a whole number of at least 1; got 0'): get_dls(0, embedded)
     with pytest.raises(TypeError, match='bs must be a whole number of at least 1; got 6.4'): get_dls(6.4, embedded)
+    with pytest.raises(TypeError, match='path must be a folder; got int'): get_dls(path=3)
 
 
 def test_predictions_agree_with_validation(learn):

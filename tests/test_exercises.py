@@ -106,7 +106,8 @@ class Quits:
 
 
 @pytest.mark.parametrize('answer', [3, 'text', lambda: 6, lambda n: 1/0, lambda n: {'a': object()}, lambda n: [[1], [2, 3]], torch.nn.Linear,
-                                    lambda n: torch.empty(0), object(), lambda n: exit(), lambda n: sys.exit(3), lambda n: Quits()])
+                                    lambda n: torch.empty(0), object(), lambda n: exit(), lambda n: sys.exit(3), lambda n: Quits(),
+                                    lambda n: (_ for _ in ()).throw(GeneratorExit)])
 def test_no_answer_makes_a_check_raise(answer, capsys):
     check('double', answer)
     assert '✗ double' in capsys.readouterr().out

@@ -155,7 +155,10 @@ def test_diverging_training_ends_with_a_result(dls):
     (dict(model=nn.Flatten()), ValueError, 'model must have parameters to train'),
     (dict(model=nn.Linear(4, 2, device='meta')), ValueError, 'model must have numbers; its parameters are on the device meta'),
     (dict(dls=[1, 2]), TypeError, 'dls must be fastai DataLoaders, as get_dls makes; got list'),
-    (dict(dls=None), TypeError, 'dls must be fastai DataLoaders')])
+    (dict(dls=None), TypeError, 'dls must be fastai DataLoaders'),
+    (dict(cbs=3), TypeError, 'cbs must be fastai callbacks; got int'), (dict(cbs=[Callback(), 'x']), TypeError, 'cbs must be fastai callbacks; got str'),
+    (dict(loss_func='mse'), TypeError, 'loss_func must be a function; got str'), (dict(opt_func=.1), TypeError, 'opt_func must be a function; got float'),
+    (dict(metrics=[accuracy, 3]), TypeError, 'metrics must be functions, or metrics of fastai; got int')])
 def test_fit_errors(dls, kwargs, error, match):
     with pytest.raises(error, match=match): fit(**{**dict(model=simple_cnn, dls=dls), **kwargs})
 
@@ -164,6 +167,14 @@ def test_fit_needs_a_batch_and_two_loaders(dls, path):
     with pytest.raises(ValueError, match='dls.train must have a batch at least; got none in 4000 items'):
         fit(simple_cnn, get_dls(4001, path))
     with pytest.raises(ValueError, match='dls must have two loaders'): fit(simple_cnn, DataLoaders(dls.train))
+
+
+@pytest.mark.parametrize('given', [lambda x: x, torch.utils.data.TensorDataset], ids=['tensor', 'dataset of tensors'])
+def test_fit_needs_labels(given):
+    "fastai's own loop passes over such batches without a word, and nothing is trained."
+    loaders = DataLoaders(*[torch.utils.data.DataLoader(given(torch.rand(128, 1, 28, 28)), 64) for _ in range(2)])
+    with pytest.raises(ValueError, match='dls.train must give inputs and labels; got one part only'):
+        fit(simple_cnn, loaders, stats=False, progress=False)
 
 
 class Stream(torch.utils.data.IterableDataset):

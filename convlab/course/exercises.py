@@ -216,7 +216,7 @@ def call(
     try: got = f(*map(_copied, args), **{k: _copied(v) for k,v in kwargs.items()})
     except NotImplementedError: raise Unanswered() from None
     except Wrong: raise
-    except (Exception,SystemExit) as e:
+    except (Exception,SystemExit,GeneratorExit) as e:
         if isinstance(e, NameError) and idle(f): raise Unanswered() from None # `return answer`, and no answer yet
         raise Wrong(_where(e), on, got=f'{type(e).__name__}: {e}') from None
     if _untried(got) and not none: raise Unanswered('' if idle(f) else 'It returns nothing. Is a `return` missing?')
@@ -330,7 +330,7 @@ def _tried(ex, answer):
         if e.of is ours: e.of = answer
         raise
     except NotImplementedError: raise Unanswered() from None
-    except (Exception,SystemExit) as e:
+    except (Exception,SystemExit,GeneratorExit) as e:
         raise Wrong('The check could not use this answer.', got=f'{type(e).__name__}: {e}') from e
 
 # %% ../../nbs/course/exercises.ipynb #5e6ca905

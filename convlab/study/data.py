@@ -28,7 +28,7 @@ from fastai.vision.data import ImageBlock
 from fastcore.foundation import L
 from fastcore.xdg import xdg_cache_home
 from filelock import FileLock
-from ..checks import need, one_of, whole
+from ..checks import kind, need, one_of, whole
 
 # %% ../../nbs/study/data.ipynb #f540f161
 @dataclass(frozen=True)
@@ -345,7 +345,7 @@ def get_dls(
     normalize:bool=True, # to mean 0 and standard deviation 1 over the training set?
 ) -> DataLoaders: # `dls.train` shuffled, `dls.valid` in order; batches float32 `[bs,1,28,28]` and int64 `[bs]`
     "fastai `DataLoaders` for MNIST."
-    bs,path = whole('bs', bs, 1),Path(path or mnist_path())
+    bs,path = whole('bs', bs, 1),Path(kind('path', path or mnist_path(), (str,Path), 'a folder'))
     train,valid = _both(path)
     rows,n,vocab = train+valid,len(train),sorted({r[1] for r in train})
     unseen = sorted({r[1] for r in valid}-{*vocab})

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from .. import compat # before fastai: it lets a CPU build of PyTorch import torchvision
 import fastai.callback.progress # it gives Learner `no_bar`
+from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
+from fastai.learner import Metric
 from fastai.torch_core import set_seed, trainable_params
+from fastcore.foundation import L
 from torch import nn
 from ..checks import kind, number, whole
 
@@ -20,7 +23,7 @@ def _countable(dl): # an `IterableDataset` gives its loader no length
     try: return len(dl) >= 0
     except TypeError: return False
 
-def check_fit(model, dls, epochs, lr, seed):
+def check_fit(model, dls, epochs, lr, seed, cbs=None, loss_func=None, opt_func=None, metrics=None, **others):
     "The three numbers as Python's own. Raises for what cannot be trained, before training starts."
     kind('model', model, Callable, 'an nn.Module or a function that makes one')
     kind('dls', dls, DataLoaders, 'fastai DataLoaders, as get_dls makes')
@@ -31,6 +34,11 @@ def check_fit(model, dls, epochs, lr, seed):
                         f"{type(dl.dataset).__name__} has no length")
     if not len(dls.train):
         raise ValueError(f"dls.train must have a batch at least; got none in {len(dls.train_ds)} items")
+    for cb in L(cbs):
+        if not isinstance(cb, type) or not issubclass(cb, Callback): kind('cbs', cb, Callback, 'fastai callbacks')
+    for name,given in dict(loss_func=loss_func, opt_func=opt_func).items():
+        if given is not None: kind(name, given, Callable, 'a function')
+    for metric in L(metrics): kind('metrics', metric, (Callable,Metric), 'functions, or metrics of fastai')
     return whole('epochs', epochs, 1), number('lr', lr, above=0), whole('seed', seed, none=True)
 
 # %% ../../nbs/study/fitting.ipynb #80ebbb02
@@ -47,13 +55,20 @@ def seeded(model, dls, seed):
     return model
 
 # %% ../../nbs/study/fitting.ipynb #5b1f0c25
+class NeedsLabels(Callback):
+    "Refuse training batches without labels: fastai's loop passes over them and trains nothing."
+    def before_batch(self):
+        if not self.training or isinstance(self.learn.yb, (tuple,list)) and self.learn.yb: return
+        raise ValueError("dls.train must give inputs and labels; got one part only")
+
 @contextmanager
 def stoppable(learn, progress):
     "Without `progress` show nothing; with it let Ctrl-C only end the training of `learn`."
     try:
-        if progress: yield
-        else:
-            with learn.no_bar(), learn.no_logging(): yield
+        with learn.added_cbs(NeedsLabels()):
+            if progress: yield
+            else:
+                with learn.no_bar(), learn.no_logging(): yield
     except KeyboardInterrupt:
         learn(['after_cancel_fit', 'after_fit']) # as after any fit that was cancelled
         if not progress: raise

@@ -131,7 +131,7 @@ def _by_loops(x, weight, rows, cols, groups):
 
 # %% ../../nbs/study/ways.ipynb #13a5af3a
 def _by_im2col(x, weight, rows, cols, groups):
-    "One product: the windows of all examples side by side, with the examples innermost, so they are copied in long runs."
+    "One product: the windows of all examples side by side, the examples innermost, to be copied in long runs."
     sides = 0, 0, cols.before, cols.after, rows.before, rows.after
     padded = F.pad(x.permute(1,2,3,0), sides).contiguous() # [C,H,W,N]
     taps = _taps(padded, rows, cols, at=1) # [C,oh,ow,N,kh,kw]
