@@ -113,6 +113,7 @@ def _tell_apart(node):
     first = node.dims[0] if node.dims else set()
     if len(first) == len(node.dims) > 1 and _cut(node): node.dims = [{d} for d in sorted(first)]
 
+# %% ../../nbs/trace/places.ipynb #7150ba0d
 def _varying(node, k): # the dimensions along which the ends of axis `k` differ
     return {d for d,n in enumerate(node.shape) if n > 1 and any(_differ(e, d) for e in node.ends[k])}
 
