@@ -132,6 +132,7 @@ def averaged(model, memory):
 
 def updates(n, recipe):
     "Number of each update, how many there are, and which digits it sees. Each epoch has an order of its own."
+    if not 1 <= recipe.bs <= n: raise ValueError(f'bs must be from 1 to the number of digits, {n}; got {recipe.bs}')
     per = n//recipe.bs
     total = round(per*recipe.epochs)
     for i in range(total):
