@@ -7,7 +7,8 @@ batch is small, with `record_activations` and without. It uses the same rule of 
 Each run has a process of its own, since the way in which OpenMP's threads wait is settled when PyTorch is imported. They spin unless
 told otherwise, and take the cores away from the workers that open the chapter's files; so the chapter runs in both ways: as a reader of
 the book would start it, and with `OMP_WAIT_POLICY=PASSIVE`, as `fit` does. Alone on its machine, the bare loop is quicker with threads
-that spin. Seconds are those of training, validation included. Reading the arrays (about a second, or once and for all the time to decode the files) is counted in the last line.
+that spin. Seconds are those of training, validation included. Reading the arrays (about a second, or once and for all the time to
+decode the files) is counted in the last line.
 `python bench/chapter.py`, or `--runs T2 T4` for some, `--rounds 3` for medians."""
 import argparse
 import contextlib
